@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
-use crate::controller::watches::scope::{NothingToWatch, Scope};
+use crate::controller::watches::scope::{EmptyScope, Scope};
 use crate::lease::LeaseOptions;
 
 /// Why the installation does not work.
@@ -18,7 +18,7 @@ use crate::lease::LeaseOptions;
 pub enum CheckError {
     /// There is no namespace to watch.
     #[error(transparent)]
-    Scope(#[from] NothingToWatch),
+    Scope(#[from] EmptyScope),
 
     /// The configuration of the cluster was not found.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]

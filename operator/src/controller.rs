@@ -40,7 +40,7 @@ use tokio::time::Instant;
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use revocations_outcome::RevocationsOutcome;
-use status::Outcome;
+use status::ReconcileOutcome;
 use until_cached::until_cached;
 use validate::Refusals;
 
@@ -73,13 +73,13 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
     let is_accepted = matches!(validated, Ok(Ok(_)));
     let revocations = Box::pin(revocations::write(context, server, is_accepted, &found)).await?;
     let validated = validated.map_err(ReconcileError::Dereference)?;
-    let missing = match &revocations {
+    let revocations_refusal = match &revocations {
         RevocationsOutcome::Failed { refusal, .. } => refusal.clone(),
         RevocationsOutcome::Declared { .. } | RevocationsOutcome::NoPods => None,
     };
-    let outcome = match (validated, missing) {
-        (Err(refusals), _) => Outcome::Refused(refusals),
-        (Ok(_), Some(refusal)) => Outcome::Refused(Refusals::one(refusal)),
+    let outcome = match (validated, revocations_refusal) {
+        (Err(refusals), _) => ReconcileOutcome::Refused(refusals),
+        (Ok(_), Some(refusal)) => ReconcileOutcome::Refused(Refusals::one(refusal)),
         (Ok(plan), None) => {
             Box::pin(build_and_apply::build_and_apply(
                 context, server, plan, &mut found,
@@ -87,7 +87,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
             .await?
         }
     };
-    if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
+    if server.spec.suspend && matches!(outcome, ReconcileOutcome::Refused(_)) {
         apply::suspend(client, server, &found.existing)
             .await
             .map_err(ReconcileError::Apply)?;
@@ -107,7 +107,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
     let written = status::write(client, server, &status).await;
     if let Some(version) = written.map_err(ReconcileError::Status)? {
         report::transitions(context, server, &status).await;
-        if let Outcome::Applied { plan, .. } = &outcome {
+        if let ReconcileOutcome::Applied { plan, .. } = &outcome {
             report::adopted_keyring(context, server, &plan.keyring).await;
         }
         // The parsed children of an object need several times the memory of its place in the caches.

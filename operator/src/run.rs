@@ -29,12 +29,12 @@ use crate::controller::jitter;
 use crate::controller::queue::Queue;
 use crate::controller::validate::Defaults;
 use crate::controller::watches;
-use crate::controller::watches::scope::{NothingToWatch, Scope};
+use crate::controller::watches::scope::{EmptyScope, Scope};
 use crate::controller::{self, Context};
 use crate::error_chain::chain;
 use crate::field_manager::FIELD_MANAGER;
 use crate::health::{self, HealthState};
-use crate::lease::{Leadership, Lost};
+use crate::lease::{Leadership, LeaseLost};
 use crate::telemetry::metrics::{Gauges, Metrics};
 use crate::telemetry::traces;
 
@@ -43,7 +43,7 @@ use crate::telemetry::traces;
 pub enum RunError {
     /// There is no namespace to watch.
     #[error(transparent)]
-    Scope(#[from] NothingToWatch),
+    Scope(#[from] EmptyScope),
 
     /// The installation's proxy cannot be used.
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub enum RunError {
 
     /// Another operator leads, or may lead. After a restart this one stands by.
     #[error("stopped, because {0}")]
-    LeaseLost(Lost),
+    LeaseLost(LeaseLost),
 
     /// The operating system refuses signal handlers.
     #[error("failed to listen for signals")]
@@ -78,7 +78,7 @@ pub enum RunError {
 }
 
 /// Time between two checks for the CRD, and between two checks of the Pods' reachability.
-const CRD_INTERVAL: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Waits for the Lease, then runs until SIGTERM or SIGINT, finishes the reconciles that have begun, and gives the Lease back.
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
@@ -192,7 +192,7 @@ impl Process {
             "Operator is running"
         );
         let context = Arc::new(context);
-        let watching = tokio::spawn(watch_over(context.clone(), ready, stop.clone()));
+        let watching = tokio::spawn(run_maintenance(context.clone(), ready, stop.clone()));
         let traces_end = CancellationToken::new();
         let exporting = tokio::spawn(export(tracer.clone(), traces_end.clone()));
         let polling = tokio::spawn(async move {
@@ -271,14 +271,14 @@ async fn wait_for_crd(client: &Client, scope: &Scope) {
                     break;
                 }
             }
-            tokio::time::sleep(CRD_INTERVAL).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 }
 
 /// Reports readiness once the caches are full, removes entries of deleted objects, and logs when the operator
 /// cannot reach most Pods.
-async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: CancellationToken) {
+async fn run_maintenance(context: Arc<Context>, ready: Arc<AtomicBool>, stop: CancellationToken) {
     let Sources { stores, reports, .. } = &context.sources;
     if stores.ready().await.is_err() {
         return;
@@ -286,7 +286,7 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
     ready.store(true, Ordering::Release);
     let mut lost = false;
     while !stop.is_cancelled() {
-        tokio::time::sleep(CRD_INTERVAL).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let servers = stores.servers.state();
         let uids: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
         context.retries.keep_only(|uid| uids.contains(uid));
@@ -301,7 +301,7 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
             .queue
             .keep_only(|object| stores.servers.get(object).is_some());
         let (unreachable, all) = reports.counts();
-        match (lost, reports.are_lost()) {
+        match (lost, reports.most_unreachable()) {
             (false, true) => tracing::error!(
                 pods.unreachable = unreachable,
                 pods.all = all,
@@ -312,7 +312,7 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
             (true, false) => tracing::info!("Operator reaches its Pods again"),
             _ => {}
         }
-        lost = reports.are_lost();
+        lost = reports.most_unreachable();
     }
 }
 

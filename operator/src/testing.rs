@@ -15,7 +15,7 @@ use crate::api::v1alpha1::McpServer;
 use crate::controller::child_labels::ChildLabels;
 use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::max_rollouts::MaxRollouts;
 use crate::controller::plan::Plan;
 use crate::controller::reference_defaults::ReferenceDefaults;

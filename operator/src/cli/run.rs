@@ -14,7 +14,7 @@ use crate::controller::max_rollouts::MaxRollouts;
 use crate::controller::reference_defaults::{self, ReferenceDefaults};
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::validate::{Defaults, parse_tracing_endpoint};
-use crate::controller::watches::scope::{self, NothingToWatch, Scope};
+use crate::controller::watches::scope::{self, EmptyScope, Scope};
 use crate::lease::LeaseOptions;
 use crate::telemetry::traces::Receiver;
 
@@ -303,7 +303,7 @@ impl Run {
     }
 
     /// Returns the namespaces to watch.
-    pub fn scope(&self) -> Result<Scope, NothingToWatch> {
+    pub fn scope(&self) -> Result<Scope, EmptyScope> {
         Scope::new(
             self.cluster_wide,
             &self.watch_namespaces,

@@ -25,7 +25,7 @@ pub(super) const UNSETTLED: Duration = Duration::from_secs(15);
 pub(super) const STALE: Duration = Duration::from_secs(2);
 
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// Returns the time to the next reconcile of an object with this status.
 pub(super) fn after_success(status: &McpServerStatus, random: u32) -> Duration {
@@ -104,7 +104,7 @@ impl Retries {
     pub(super) fn wait(&self, uid: &str, random: u32) -> Duration {
         let failures = self.lock().get(uid).map_or(0, |failures| failures.count);
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-        spread(doubled.min(LONGEST), random)
+        spread(doubled.min(MAX_PAUSE), random)
     }
 
     /// Resets the count after a success.

@@ -5,11 +5,11 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::children::ChildKind as _;
 use super::context::Context;
-use super::dereference::dereferenced::ClusterState;
+use super::dereference::cluster_state::ClusterState;
 use super::error::ReconcileError;
 use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
-use super::status::Outcome;
+use super::status::ReconcileOutcome;
 use super::validate::{self, Refusal, Refusals};
 use super::{apply, children, dereference, report};
 use crate::api::v1alpha1::McpServer;
@@ -20,13 +20,13 @@ pub(super) async fn build_and_apply(
     server: &McpServer,
     plan: Plan,
     found: &mut ClusterState,
-) -> Result<Outcome, ReconcileError> {
+) -> Result<ReconcileOutcome, ReconcileError> {
     let applied = Box::pin(apply_plan(context, server, plan, found)).await;
     let may_exist = match &applied {
         Err(ReconcileError::Apply(error)) => error.is_already_exists(),
         // Quotas and webhooks refuse before the API server compares names.
-        Ok(Outcome::Refused(refusals)) => refusals.iter().any(is_of_a_secret),
-        Ok(Outcome::Applied { .. }) | Err(_) => false,
+        Ok(ReconcileOutcome::Refused(refusals)) => refusals.iter().any(is_of_a_secret),
+        Ok(ReconcileOutcome::Applied { .. }) | Err(_) => false,
     };
     if !may_exist || !found.keyring_is_unread {
         return applied;
@@ -40,7 +40,7 @@ pub(super) async fn build_and_apply(
     // The keyring was restored before its new object.
     match validate::validate(server, found, &context.defaults) {
         Ok(plan) => Box::pin(apply_plan(context, server, plan, found)).await,
-        Err(refusals) => Ok(Outcome::Refused(refusals)),
+        Err(refusals) => Ok(ReconcileOutcome::Refused(refusals)),
     }
 }
 
@@ -57,13 +57,13 @@ async fn apply_plan(
     server: &McpServer,
     plan: Plan,
     found: &ClusterState,
-) -> Result<Outcome, ReconcileError> {
+) -> Result<ReconcileOutcome, ReconcileError> {
     let keys = match plan.keyring {
-        KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
+        KeyringPlan::Create => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
         KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } | KeyringPlan::Given(_) => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
-    let slot = context.rollouts.slot(
+    let slot = context.rollouts.acquire(
         &context.sources.stores,
         server,
         &built.deployment,
@@ -107,11 +107,11 @@ async fn apply_plan(
     let children = match applied.await {
         Ok(children) => children,
         Err(error) => match error.refusal() {
-            Some(refusal) => return Ok(Outcome::Refused(Refusals::one(refusal))),
+            Some(refusal) => return Ok(ReconcileOutcome::Refused(Refusals::one(refusal))),
             None => return Err(ReconcileError::Apply(error)),
         },
     };
-    Ok(Outcome::Applied {
+    Ok(ReconcileOutcome::Applied {
         plan: Box::new(plan),
         children: Box::new(children),
         decision,

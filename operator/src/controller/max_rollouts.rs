@@ -16,7 +16,7 @@ pub enum MaxRollouts {
 /// A text that is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no number of rollouts: write <number> from 1, or <percent>% from 1% to 100%")]
-pub struct NotALimit(String);
+pub struct InvalidMaxRollouts(String);
 
 impl MaxRollouts {
     /// Returns the number of rollouts that may run at a time if there are this many objects.
@@ -35,9 +35,9 @@ impl Default for MaxRollouts {
 }
 
 impl FromStr for MaxRollouts {
-    type Err = NotALimit;
+    type Err = InvalidMaxRollouts;
 
-    fn from_str(text: &str) -> Result<Self, NotALimit> {
+    fn from_str(text: &str) -> Result<Self, InvalidMaxRollouts> {
         let limit = match text.strip_suffix('%') {
             Some(percent) => percent
                 .parse()
@@ -46,7 +46,7 @@ impl FromStr for MaxRollouts {
                 .map(Self::Percent),
             None => text.parse().ok().filter(|number| *number > 0).map(Self::Objects),
         };
-        limit.ok_or_else(|| NotALimit(text.to_owned()))
+        limit.ok_or_else(|| InvalidMaxRollouts(text.to_owned()))
     }
 }
 
@@ -86,6 +86,9 @@ mod tests {
     #[case("%")]
     #[case("")]
     fn refuses_a_limit_with_which_nothing_would_roll_out_or_that_is_no_number(#[case] text: &str) {
-        assert_eq!(text.parse::<MaxRollouts>(), Err(NotALimit(text.to_owned())));
+        assert_eq!(
+            text.parse::<MaxRollouts>(),
+            Err(InvalidMaxRollouts(text.to_owned()))
+        );
     }
 }

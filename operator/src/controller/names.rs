@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 
-use crate::api::v1alpha1::LONGEST_REQUEST;
+use crate::api::v1alpha1::MAX_REQUEST_LENGTH;
 use crate::field_manager::FIELD_MANAGER;
 
 /// Names the `McpServer` that an object or a Pod belongs to.
@@ -105,7 +105,7 @@ pub fn labels(object: &str) -> BTreeMap<String, String> {
 /// Returns the text of an annotation that requests something. The status has room for the first characters.
 pub fn request(object: &impl Resource, annotation: &str) -> Option<String> {
     let text = object.meta().annotations.as_ref()?.get(annotation)?;
-    let request: String = text.chars().take(LONGEST_REQUEST as usize).collect();
+    let request: String = text.chars().take(MAX_REQUEST_LENGTH as usize).collect();
     (!request.is_empty()).then_some(request)
 }
 

@@ -203,7 +203,7 @@ pub enum KeyringPlan {
     },
 
     /// The object has no keyring yet.
-    Make,
+    Create,
 
     /// Another tool delivers the keyring in this Secret. The operator neither reads nor writes it.
     Given(KeyringSecretRef),

@@ -34,7 +34,7 @@ impl RecentSecrets {
     }
 
     /// Returns whether the Secret had this content within the last minute.
-    pub fn had(&self, owner: &str, kind: SecretKind, content: &str, now: Timestamp) -> bool {
+    pub fn has_recent(&self, owner: &str, kind: SecretKind, content: &str, now: Timestamp) -> bool {
         self.lock()
             .get(&(owner.to_owned(), kind))
             .is_some_and(|(known, seen)| known == content && now.duration_since(*seen) < RECENT)
@@ -58,15 +58,16 @@ mod tests {
     #[test]
     fn a_secret_is_known_for_a_minute_by_its_owner_kind_and_content() {
         let secrets = RecentSecrets::default();
-        let had =
-            |owner: &str, kind, content: &str, seconds| secrets.had(owner, kind, content, time(seconds));
+        let has_recent = |owner: &str, kind, content: &str, seconds| {
+            secrets.has_recent(owner, kind, content, time(seconds))
+        };
         secrets.remember("a", SecretKind::Keyring, "s1", time(0));
-        assert!(had("a", SecretKind::Keyring, "s1", 59));
-        assert!(!had("a", SecretKind::Keyring, "s1", 60));
-        assert!(!had("a", SecretKind::Keyring, "s2", 1));
-        assert!(!had("a", SecretKind::Revocations, "s1", 1));
-        assert!(!had("b", SecretKind::Keyring, "s1", 1));
+        assert!(has_recent("a", SecretKind::Keyring, "s1", 59));
+        assert!(!has_recent("a", SecretKind::Keyring, "s1", 60));
+        assert!(!has_recent("a", SecretKind::Keyring, "s2", 1));
+        assert!(!has_recent("a", SecretKind::Revocations, "s1", 1));
+        assert!(!has_recent("b", SecretKind::Keyring, "s1", 1));
         secrets.keep_only(|owner| owner == "b");
-        assert!(!had("a", SecretKind::Keyring, "s1", 1));
+        assert!(!has_recent("a", SecretKind::Keyring, "s1", 1));
     }
 }

@@ -42,7 +42,7 @@ impl ReferenceDefaults {
 
 /// Why a reference is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoReference {
+pub enum InvalidReference {
     /// No object has such a name.
     #[error(
         "{0:?} is no name of an object: write a-z, 0-9, - and ., starting and ending with a letter or a digit"
@@ -55,19 +55,19 @@ pub enum NoReference {
 }
 
 /// Reads the name of an object.
-pub fn parse_name(text: &str) -> Result<String, NoReference> {
+pub fn parse_name(text: &str) -> Result<String, InvalidReference> {
     match text {
         name if names::is_subdomain(name) => Ok(name.to_owned()),
-        _ => Err(NoReference::Name(text.to_owned())),
+        _ => Err(InvalidReference::Name(text.to_owned())),
     }
 }
 
 /// Reads a key of a `ConfigMap`. It becomes the name of a file, so that `.` and `..` are none.
-pub fn parse_key(text: &str) -> Result<String, NoReference> {
+pub fn parse_key(text: &str) -> Result<String, InvalidReference> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=253).contains(&text.len()) && text.bytes().all(is_plain) && !matches!(text, "." | "..") {
         Ok(text.to_owned())
     } else {
-        Err(NoReference::Key(text.to_owned()))
+        Err(InvalidReference::Key(text.to_owned()))
     }
 }

@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::apply::{self, NotWritten};
+use super::apply::{self, RevocationsNotWritten};
 use super::children;
 use super::context::Context;
-use super::dereference::dereferenced::ClusterState;
+use super::dereference::cluster_state::ClusterState;
 use super::error::ReconcileError;
 use super::names;
 use super::pods::{has_ended, is_ready};
@@ -63,7 +63,7 @@ pub(super) async fn write(
     );
     // Pods that report others may have them because somebody changed the Secret.
     let agrees = matches!(loaded, RevocationsProgress::Unseen | RevocationsProgress::ByAll);
-    if agrees && recent.had(&owner, SecretKind::Revocations, &digest, now) {
+    if agrees && recent.has_recent(&owner, SecretKind::Revocations, &digest, now) {
         return Ok(RevocationsOutcome::Declared { digest });
     }
     Ok(
@@ -72,7 +72,7 @@ pub(super) async fn write(
                 recent.remember(&owner, SecretKind::Revocations, &digest, now);
                 RevocationsOutcome::Declared { digest }
             }
-            Err(NotWritten { error, has_earlier }) => {
+            Err(RevocationsNotWritten { error, has_earlier }) => {
                 let name = names::full_name(server);
                 let refusal = error.refusal();
                 if refusal.is_none() && !has_earlier && is_accepted {

@@ -1,6 +1,6 @@
 //! The result of writing the revocations of an object, and how many of its Pods have loaded them.
 
-use super::dereference::dereferenced::ClusterState;
+use super::dereference::cluster_state::ClusterState;
 use super::pods::{PodReport, UNREACHABLE_AFTER, is_ready, is_running};
 use super::validate::Refusal;
 

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
-use super::watches::is_cached_within;
+use super::watches::wait_until_cached;
 use crate::api::v1alpha1::{Guarded, McpServer};
 
 /// Maximum time until a reconcile ends after it wrote a status. A watch needs milliseconds.
@@ -25,5 +25,5 @@ pub(super) async fn until_cached(context: &Context, server: &McpServer, written:
         version.is_none_or(|version| number(&version) >= number(written))
     };
     // A watch that is interrupted must not hold up the object.
-    let _ = is_cached_within(CACHED_WITHIN, is_cached).await;
+    let _ = wait_until_cached(CACHED_WITHIN, is_cached).await;
 }

@@ -54,7 +54,7 @@ pub(super) fn release(identity: &str, lease: &LeaseSpec, now: Timestamp) -> Opti
 }
 
 /// Another release may write a longer duration. Without a limit, who writes the Lease once could stop every operator for years.
-const LONGEST: Duration = Duration::from_mins(1);
+const MAX_DURATION: Duration = Duration::from_mins(1);
 
 /// How long the holder of the Lease may be silent. Its release may have another duration than this one.
 fn promised(lease: Option<&LeaseSpec>) -> Duration {
@@ -62,7 +62,7 @@ fn promised(lease: Option<&LeaseSpec>) -> Duration {
         .and_then(|lease| lease.lease_duration_seconds)
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(DURATION, Duration::from_secs)
-        .clamp(DURATION, LONGEST)
+        .clamp(DURATION, MAX_DURATION)
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
 
     #[rstest::rstest]
     #[case(1, DURATION)]
-    #[case(i32::MAX, LONGEST)]
+    #[case(i32::MAX, MAX_DURATION)]
     fn a_duration_that_no_operator_writes_does_not_count(#[case] seconds: i32, #[case] counts: Duration) {
         let lease = LeaseSpec {
             lease_duration_seconds: Some(seconds),

@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Why this process does not lead any more.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum LeaseLost {
     /// Another process holds the Lease.
     #[error("another operator has taken the Lease {0}")]
     Taken(String),
@@ -100,7 +100,7 @@ impl Leadership {
     }
 
     /// Renews the Lease for as long as this process leads, and returns why it does not any more.
-    pub async fn renew_until_lost(&mut self) -> Lost {
+    pub async fn renew_until_lost(&mut self) -> LeaseLost {
         match &mut self.lock {
             Some(lock) => lock.renew_until_lost().await,
             None => std::future::pending().await,
@@ -117,19 +117,19 @@ impl Leadership {
 
 impl Lock {
     async fn acquire(&mut self, standing_by: impl Fn()) {
-        let mut told = false;
+        let mut is_logged = false;
         loop {
             match self.attempt().await {
                 Ok(true) => break,
                 Ok(false) => {
-                    if !told {
+                    if !is_logged {
                         tracing::info!(
                             lease.name = self.name,
                             lease.holder = self.seen.holder(),
                             "Operator stands by: another one leads"
                         );
                     }
-                    told = true;
+                    is_logged = true;
                     standing_by();
                 }
                 Err(error) => self.failed(&error),
@@ -139,12 +139,12 @@ impl Lock {
         tracing::info!(lease.name = self.name, "Operator leads");
     }
 
-    async fn renew_until_lost(&mut self) -> Lost {
+    async fn renew_until_lost(&mut self) -> LeaseLost {
         loop {
             match timeout(DEADLINE, self.renew()).await {
                 Ok(true) => {}
-                Ok(false) => return Lost::Taken(self.name.clone()),
-                Err(_) => return Lost::NotRenewed(self.name.clone()),
+                Ok(false) => return LeaseLost::Taken(self.name.clone()),
+                Err(_) => return LeaseLost::NotRenewed(self.name.clone()),
             }
         }
     }

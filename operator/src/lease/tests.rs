@@ -193,7 +193,7 @@ async fn an_operator_that_cannot_renew_stops_before_another_begins() {
     one.meets(Fault::Silent);
     let stops = async {
         let lost = one.leadership.renew_until_lost().await;
-        assert!(matches!(lost, Lost::NotRenewed(_)), "{lost}");
+        assert!(matches!(lost, LeaseLost::NotRenewed(_)), "{lost}");
         begin.elapsed()
     };
     let (stopped, led) = tokio::join!(stops, two.time_until_it_leads());

@@ -9,7 +9,7 @@ use crate::error_chain::chain;
 use behalf_contract::{EventReason, Reason};
 
 /// Maximum length of a note in bytes. The API server refuses notes of more than 1024 bytes.
-const LONGEST_NOTE: usize = 1000;
+const MAX_NOTE_LENGTH: usize = 1000;
 
 /// The action of events about key rotations.
 const ROTATE: &str = "RotateKeys";
@@ -140,7 +140,7 @@ fn warning(reason: &str, note: &str) -> Event {
 }
 
 fn event(type_: EventType, reason: String, action: &str, note: &str) -> Event {
-    let end = (0..=LONGEST_NOTE.min(note.len()))
+    let end = (0..=MAX_NOTE_LENGTH.min(note.len()))
         .rev()
         .find(|&end| note.is_char_boundary(end))
         .unwrap_or(0);

@@ -28,6 +28,6 @@ pub use spec::{
 pub type Guarded = kube::core::DeserializeGuard<McpServer>;
 
 pub use status::{
-    Address, FederationStatus, KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServerStatus, RetiringKey,
+    Address, FederationStatus, KeysStatus, MAX_KEYS, MAX_REQUEST_LENGTH, McpServerStatus, RetiringKey,
     ServerInfo,
 };

@@ -28,7 +28,7 @@ pub struct McpServerStatus {
 
     /// The text of the annotation behalf.dev/reconcile-at whose reconcile ended last. Another text requests a reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = LONGEST_REQUEST))]
+    #[schemars(length(max = MAX_REQUEST_LENGTH))]
     pub last_handled_reconcile_at: Option<String>,
 
     /// The number of Pods of the Deployment, of all templates. Autoscalers read it through the scale subresource.
@@ -155,10 +155,10 @@ pub struct FederationStatus {
 }
 
 /// Maximum number of keys in each of the keyring's sets.
-pub const MOST_KEYS: u32 = 64;
+pub const MAX_KEYS: u32 = 64;
 
 /// Maximum length of the text of a request in an annotation.
-pub const LONGEST_REQUEST: u32 = 128;
+pub const MAX_REQUEST_LENGTH: u32 = 128;
 
 /// The keys that seal sessions, without their material, and the progress of their rotation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -187,14 +187,14 @@ pub struct KeysStatus {
     /// Keys that no longer seal. They open the sessions that they sealed. With keys.type Secret they have no time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = MOST_KEYS),
+        length(max = MAX_KEYS),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
     )]
     pub retiring: Vec<RetiringKey>,
 
     /// The text of the annotation behalf.dev/rotate-keys whose rotation began last. Another text begins a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = LONGEST_REQUEST))]
+    #[schemars(length(max = MAX_REQUEST_LENGTH))]
     pub last_request: Option<String>,
 }
 

@@ -9,7 +9,7 @@ pub mod stored_forms;
 mod unchanged;
 
 pub use order::{apply, create_keyring, replace_keyring, suspend};
-pub use revocations::{NotWritten, put_revocations};
+pub use revocations::{RevocationsNotWritten, put_revocations};
 
 use super::validate::Refusal;
 

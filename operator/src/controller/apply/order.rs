@@ -60,8 +60,8 @@ pub async fn apply(
         Some(service_account) => Some(put(writer, service_account, existing).await?),
         None => None,
     };
-    let config_map = if let Some(held) = held_configuration(decision, &deployment, existing) {
-        held.clone()
+    let config_map = if let Some(current) = current_configuration(decision, &deployment, existing) {
+        current.clone()
     } else {
         let current = existing.children.named(&config_map.name_any());
         writer.put_immutable(config_map, current).await?
@@ -104,14 +104,14 @@ pub async fn apply(
 }
 
 /// Returns the configuration of Pods that stay as they are. The new one would belong to no Pod.
-fn held_configuration<'a>(
+fn current_configuration<'a>(
     decision: RolloutDecision,
     deployment: &Deployment,
     existing: &'a Existing,
 ) -> Option<&'a ConfigMap> {
     let live = existing.children.named::<Deployment>(&deployment.name_any());
-    let held = live.filter(|_| decision == RolloutDecision::Waits)?;
-    rollouts::configuration(held, &existing.children)
+    let current = live.filter(|_| decision == RolloutDecision::Waits)?;
+    rollouts::configuration(current, &existing.children)
 }
 
 async fn put<K: WatchedKind>(writer: Writer<'_>, child: K, existing: &Existing) -> Result<K, ApplyError> {

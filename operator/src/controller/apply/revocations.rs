@@ -9,7 +9,7 @@ use crate::controller::children::ChildKind as _;
 
 /// The revocations were not written.
 #[derive(Debug)]
-pub struct NotWritten {
+pub struct RevocationsNotWritten {
     /// Why.
     pub error: ApplyError,
 
@@ -20,9 +20,13 @@ pub struct NotWritten {
 /// Creates the Secret with the revocations, or replaces one that differs. A Secret of this name and type is the operator's,
 /// whoever wrote it last; a Secret of another type is not changed. For an object that `is_new` there is most probably none, and
 /// it is not read before the create.
-pub async fn put_revocations(client: &Client, mut secret: Secret, is_new: bool) -> Result<(), NotWritten> {
+pub async fn put_revocations(
+    client: &Client,
+    mut secret: Secret,
+    is_new: bool,
+) -> Result<(), RevocationsNotWritten> {
     let (kind, name) = (Secret::KIND, secret.name_any());
-    let not_written = |has_earlier| move |error| NotWritten { error, has_earlier };
+    let not_written = |has_earlier| move |error| RevocationsNotWritten { error, has_earlier };
     let api: Api<Secret> = Api::namespaced(client.clone(), &secret.namespace().unwrap_or_default());
     let mut refused = None;
     if is_new {

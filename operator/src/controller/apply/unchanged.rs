@@ -23,7 +23,10 @@ pub(super) fn stamp<K: Resource + Serialize>(child: &mut K) -> Result<(), serde_
 
 /// Returns whether `live` contains every field of the stamped `child` with the same value.
 pub(super) fn is_within<K: Serialize>(child: &K, live: &K) -> Result<bool, serde_json::Error> {
-    Ok(holds(&serde_json::to_value(live)?, &serde_json::to_value(child)?))
+    Ok(contains(
+        &serde_json::to_value(live)?,
+        &serde_json::to_value(child)?,
+    ))
 }
 
 /// Returns whether `live` carries the same stamp as `child`: the last apply had the same content.
@@ -34,14 +37,18 @@ pub(super) fn same_stamp<K: Resource>(child: &K, live: &K) -> bool {
 
 /// Returns whether `live` contains `wanted`. An object may contain more members, because the API server adds defaults. Lists
 /// must be equal in length.
-fn holds(live: &Value, wanted: &Value) -> bool {
+fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
             live.get(key)
-                .map_or_else(|| is_empty(wanted), |live| holds(live, wanted))
+                .map_or_else(|| is_empty(wanted), |live| contains(live, wanted))
         }),
         (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| contains(live, wanted))
         }
         _ => live == wanted,
     }
@@ -72,7 +79,7 @@ mod tests {
     #[case::a_longer_list(json!({"a": [1, 2]}), json!({"a": [1]}), false)]
     #[case::an_empty_value_is_left_out(json!({}), json!({"a": {}, "b": [], "c": null}), true)]
     fn finds(#[case] live: Value, #[case] wanted: Value, #[case] unchanged: bool) {
-        assert_eq!(holds(&live, &wanted), unchanged);
+        assert_eq!(contains(&live, &wanted), unchanged);
     }
 
     #[test]

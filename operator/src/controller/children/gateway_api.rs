@@ -21,7 +21,7 @@ use crate::api::v1alpha1 as api;
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteSpec {
     /// The Gateways that the route attaches to.
-    pub parent_refs: Vec<ParentRef>,
+    pub parent_refs: Vec<RouteParent>,
 
     /// Host names of the requests that the route applies to.
     pub hostnames: Vec<String>,
@@ -33,7 +33,7 @@ pub struct HttpRouteSpec {
 /// A Gateway, or one of its listeners.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ParentRef {
+pub struct RouteParent {
     /// The group; `gateway.networking.k8s.io`.
     pub group: String,
 
@@ -130,7 +130,7 @@ pub struct HttpRouteStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteParentStatus {
     /// The parent, as the route names it.
-    pub parent_ref: ParentRef,
+    pub parent_ref: RouteParent,
 
     /// `Accepted`, `ResolvedRefs` and others.
     pub conditions: Vec<RouteCondition>,
@@ -159,7 +159,7 @@ pub struct RouteCondition {
     pub observed_generation: Option<i64>,
 }
 
-impl From<&api::ParentRef> for ParentRef {
+impl From<&api::ParentRef> for RouteParent {
     fn from(parent: &api::ParentRef) -> Self {
         Self {
             group: "gateway.networking.k8s.io".to_owned(),

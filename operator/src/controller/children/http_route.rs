@@ -2,7 +2,9 @@
 
 use behalf_contract::ports;
 
-use super::gateway_api::{BackendRef, HttpRoute, HttpRouteSpec, Match, ParentRef, PathMatch, Rule, Timeouts};
+use super::gateway_api::{
+    BackendRef, HttpRoute, HttpRouteSpec, Match, PathMatch, RouteParent, Rule, Timeouts,
+};
 use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::controller::plan::{Plan, RoutePlan};
 
@@ -28,7 +30,7 @@ pub(super) fn build(plan: &Plan) -> Option<HttpRoute> {
     let mut route = HttpRoute::new(
         &plan.object.name,
         HttpRouteSpec {
-            parent_refs: parents.iter().map(ParentRef::from).collect(),
+            parent_refs: parents.iter().map(RouteParent::from).collect(),
             hostnames: vec![host.clone()],
             rules: vec![Rule {
                 matches: vec![Match {

@@ -23,7 +23,7 @@ pub(in crate::controller) use deployment::keyring_of;
 pub use error::BuildError;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
-pub use gateway_api::{HttpRoute, ParentRef as RouteParent, RouteCondition, RouteParentStatus};
+pub use gateway_api::{HttpRoute, RouteCondition, RouteParent, RouteParentStatus};
 
 pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};
 pub use keyring::{FreshKey, FreshKeys};

@@ -19,7 +19,7 @@ impl Sources {
             conditions: conditions(&servers),
             key_rotations_waiting: key_rotations_waiting(&servers),
             pods_unreachable: self.reports.counts().0,
-            most_pods_unreachable: self.reports.are_lost(),
+            most_pods_unreachable: self.reports.most_unreachable(),
             ..Gauges::default()
         }
     }

@@ -24,15 +24,15 @@ const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Maximum length of an issuer, as in the schema of the status.
-const LONGEST: usize = 512;
+const MAX_ISSUER_LENGTH: usize = 512;
 
 /// Caches the issuer that the API server publishes. It becomes part of a command that an administrator
 /// of the tenant runs, so it never comes from a Pod, which could report any issuer.
 #[derive(Debug, Default)]
-pub struct Issuer(Mutex<Option<Known>>);
+pub struct Issuer(Mutex<Option<KnownIssuer>>);
 
 #[derive(Debug, Clone)]
-struct Known {
+struct KnownIssuer {
     issuer: Option<String>,
     read_at: Timestamp,
 }
@@ -74,7 +74,7 @@ impl Issuer {
             (Err(_), Some(known)) => known.issuer.clone(),
             (Err(error), None) => return Err(error),
         };
-        *known = Some(Known {
+        *known = Some(KnownIssuer {
             issuer: issuer.clone(),
             read_at: now,
         });
@@ -88,7 +88,8 @@ async fn read(client: &Client) -> Result<Option<String>, kube::Error> {
         .map_err(kube::Error::HttpError)?;
     match client.request::<Discovery>(request).await {
         Ok(discovery) => {
-            Ok(Some(discovery.issuer).filter(|issuer| !issuer.is_empty() && issuer.len() <= LONGEST))
+            Ok(Some(discovery.issuer)
+                .filter(|issuer| !issuer.is_empty() && issuer.len() <= MAX_ISSUER_LENGTH))
         }
         Err(error @ kube::Error::Api(_)) if refused(&error) => {
             tracing::warn!(

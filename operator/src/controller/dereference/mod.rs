@@ -1,6 +1,6 @@
 //! Reads everything that one reconcile depends on. It judges nothing and waits for no Pod.
 
-pub mod dereferenced;
+pub mod cluster_state;
 mod error;
 mod gauges;
 mod issuer;
@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt as _};
 
 use crate::api::v1alpha1::{KeysType, McpServer};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
@@ -86,7 +86,7 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Cluste
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         existing,
         reports,
-        most_pods_unreachable: sources.reports.are_lost(),
+        most_pods_unreachable: sources.reports.most_unreachable(),
         ..ClusterState::default()
     })
 }
@@ -172,7 +172,7 @@ fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut ClusterSt
         let keys = server.status.as_ref().and_then(|status| status.keys_of(&secret));
         found.key_in_use = keys.map(|keys| keys.current.clone()).filter(|sealing| {
             let recent = &sources.recent_secrets;
-            recent.had(&owner, SecretKind::Keyring, sealing, now)
+            recent.has_recent(&owner, SecretKind::Keyring, sealing, now)
         });
     }
     found.key_in_use.is_some()

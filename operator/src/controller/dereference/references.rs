@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::Notify;
 
-use super::dereferenced::BEGIN_CERTIFICATE;
+use super::cluster_state::BEGIN_CERTIFICATE;
 use super::error::DereferenceError;
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::ChildKind;
@@ -28,16 +28,16 @@ use crate::controller::watches::scope::Scope;
 use crate::error_chain::chain;
 
 /// Maximum number of objects of one kind that an `McpServer` names: a certificate authority for Entra, and one for Redis.
-const MOST_NAMES: usize = 2;
+const MAX_NAMES: usize = 2;
 
 /// The referenced objects that were read, with the objects that asked for them.
 #[derive(Debug, Default)]
 pub struct References {
     /// `ConfigMaps` with certificate authorities.
-    pub config_maps: Reads<ConfigMap>,
+    pub config_maps: ReferenceCache<ConfigMap>,
 
     /// Given `ServiceAccounts`.
-    pub service_accounts: Reads<ServiceAccount>,
+    pub service_accounts: ReferenceCache<ServiceAccount>,
 }
 
 impl References {
@@ -108,21 +108,21 @@ fn identity(meta: &ObjectMeta) -> ObjectMeta {
 
 /// The objects of one kind that were read.
 #[derive(Debug)]
-pub struct Reads<K> {
-    state: Mutex<State<K>>,
+pub struct ReferenceCache<K> {
+    state: Mutex<CacheState<K>>,
 
     /// Wakes the watches at the first read. One waits for each kind.
     wanted: Notify,
 }
 
-impl<K> Default for Reads<K> {
+impl<K> Default for ReferenceCache<K> {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(CacheState {
                 watched: HashSet::new(),
                 objects: HashMap::new(),
                 names: HashMap::new(),
-                reads: 0,
+                last_read: 0,
             }),
             wanted: Notify::new(),
         }
@@ -130,31 +130,31 @@ impl<K> Default for Reads<K> {
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct CacheState<K> {
     /// The namespaces whose changes are reported; `None` is all of them. Nothing else is kept.
     watched: HashSet<Option<String>>,
 
     /// By namespace and name.
-    objects: HashMap<(String, String), Known<K>>,
+    objects: HashMap<(String, String), CacheEntry<K>>,
 
     /// The names that each object has asked for, the oldest first.
     names: HashMap<ObjectRef<Guarded>, VecDeque<String>>,
 
     /// The last number of a read.
-    reads: u64,
+    last_read: u64,
 }
 
 #[derive(Debug)]
-struct Known<K> {
-    read: Read<K>,
+struct CacheEntry<K> {
+    read: ReadState<K>,
 
     /// Objects that asked for this name. May include objects that no longer name it; the extra reconcile is harmless. Limited
-    /// to the last [`MOST_NAMES`] names of each object.
+    /// to the last [`MAX_NAMES`] names of each object.
     users: HashSet<ObjectRef<Guarded>>,
 }
 
 #[derive(Debug)]
-enum Read<K> {
+enum ReadState<K> {
     /// A read with this number has begun, and no change was reported since. Later reads of the same entry use the same number.
     Begun(u64),
 
@@ -162,7 +162,7 @@ enum Read<K> {
     Done(Option<K>),
 }
 
-impl<K: ReferencedKind> Reads<K> {
+impl<K: ReferencedKind> ReferenceCache<K> {
     /// Returns the object of this name in the namespace of `user`, or `None` if there is none.
     pub async fn get(
         &self,
@@ -181,19 +181,19 @@ impl<K: ReferencedKind> Reads<K> {
             if let Some(known) = state.objects.get_mut(&key) {
                 known.users.insert(user);
                 match &known.read {
-                    Read::Done(object) => return Ok(object.clone()),
-                    Read::Begun(number) => *number,
+                    ReadState::Done(object) => return Ok(object.clone()),
+                    ReadState::Begun(number) => *number,
                 }
             } else {
-                state.reads += 1;
+                state.last_read += 1;
                 if state.is_watched(&namespace) {
-                    let known = Known {
-                        read: Read::Begun(state.reads),
+                    let known = CacheEntry {
+                        read: ReadState::Begun(state.last_read),
                         users: HashSet::from([user]),
                     };
                     state.objects.insert(key.clone(), known);
                 }
-                state.reads
+                state.last_read
             }
         };
         let mut object: Option<K> = get(client, &namespace, name).await?;
@@ -202,10 +202,10 @@ impl<K: ReferencedKind> Reads<K> {
         }
         // After a change in the meantime the next reconcile reads again.
         if let Some(known) = self.lock().objects.get_mut(&key)
-            && let Read::Begun(begun) = known.read
+            && let ReadState::Begun(begun) = known.read
             && begun == number
         {
-            known.read = Read::Done(object.clone());
+            known.read = ReadState::Done(object.clone());
         }
         Ok(object)
     }
@@ -231,9 +231,9 @@ impl<K: ReferencedKind> Reads<K> {
             }
             Event::Apply(changed) | Event::Delete(changed) => {
                 let key = (changed.namespace().unwrap_or_default(), changed.name_any());
-                let is_same = |known: &Known<K>| {
+                let is_same = |known: &CacheEntry<K>| {
                     let version = |object: &K| object.meta().resource_version.clone();
-                    matches!(&known.read, Read::Done(Some(object)) if version(object) == changed.resource_version())
+                    matches!(&known.read, ReadState::Done(Some(object)) if version(object) == changed.resource_version())
                 };
                 if matches!(event, Event::Delete(_)) || !state.objects.get(&key).is_some_and(is_same) {
                     return state
@@ -256,19 +256,19 @@ impl<K: ReferencedKind> Reads<K> {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, CacheState<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K> State<K> {
-    /// Records that an object names another one, and forgets what it named longest ago beyond [`MOST_NAMES`]: otherwise one object
+impl<K> CacheState<K> {
+    /// Records that an object names another one, and forgets what it named longest ago beyond [`MAX_NAMES`]: otherwise one object
     /// could fill the memory by naming many, one after the other.
     fn forget_older_names(&mut self, user: &ObjectRef<Guarded>, (namespace, name): &(String, String)) {
         let names = self.names.entry(user.clone()).or_default();
         names.retain(|known| known != name);
         names.push_back(name.clone());
-        while names.len() > MOST_NAMES
+        while names.len() > MAX_NAMES
             && let Some(oldest) = names.pop_front()
         {
             let key = (namespace.clone(), oldest);
@@ -290,7 +290,7 @@ fn changes<K: ReferencedKind>(
     client: &Client,
     scope: &Scope,
     all: Arc<References>,
-    of: fn(&References) -> &Reads<K>,
+    of: fn(&References) -> &ReferenceCache<K>,
 ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<K> {
     let apis: Vec<(Option<String>, Api<PartialObjectMeta<K>>)> = scope.apis(client);
     async move {

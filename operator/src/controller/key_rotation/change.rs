@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 use super::RotationStep;
-use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, RetiringKey};
+use crate::api::v1alpha1::{KeysStatus, MAX_KEYS, MAX_REQUEST_LENGTH, RetiringKey};
 use crate::controller::children::{CLIENTS, FreshKey, FreshKeys, SESSIONS};
 use crate::controller::names;
 
@@ -50,7 +50,7 @@ pub fn keys_in(secret: &Secret) -> Option<KeysStatus> {
             .iter()
             .filter(|key| key.id != keys.sealing && Some(&key.id) != next.as_ref())
             // Somebody may have added keys by hand, and the API server refuses a status with more.
-            .take(MOST_KEYS as usize)
+            .take(MAX_KEYS as usize)
             .map(|key| RetiringKey {
                 id: key.id.clone(),
                 retire_at: key.retire_at,
@@ -61,7 +61,7 @@ pub fn keys_in(secret: &Secret) -> Option<KeysStatus> {
             .annotations()
             .get(names::ROTATE_KEYS_ANNOTATION)
             // Somebody may have changed it by hand, and the API server refuses a status with a longer text.
-            .map(|request| request.chars().take(LONGEST_REQUEST as usize).collect()),
+            .map(|request| request.chars().take(MAX_REQUEST_LENGTH as usize).collect()),
         current: keys.sealing,
     })
 }
@@ -91,7 +91,7 @@ pub fn change(
         RotationStep::Add => {
             let keys = fresh().map_err(KeyChangeError::Random)?;
             add(sessions, SESSIONS, keys.sessions, now);
-            if clients.keys.len() < MOST_KEYS as usize {
+            if clients.keys.len() < MAX_KEYS as usize {
                 add(clients, CLIENTS, keys.clients, now);
             }
             if let Some(request) = request {

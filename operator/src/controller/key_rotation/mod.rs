@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 
-use crate::api::v1alpha1::{KeyringSecretRef, KeysStatus, MOST_KEYS, McpServer, RetiringKey};
+use crate::api::v1alpha1::{KeyringSecretRef, KeysStatus, MAX_KEYS, McpServer, RetiringKey};
 use crate::controller::children::keyring_of;
 use crate::controller::names;
 use crate::controller::pods::PodReport;
@@ -169,7 +169,7 @@ impl<'a> Pods<'a> {
             next: first.next.clone(),
             retiring: retiring
                 .into_iter()
-                .take(MOST_KEYS as usize)
+                .take(MAX_KEYS as usize)
                 .map(|id| RetiringKey {
                     id: id.clone(),
                     retire_at: None,
@@ -204,7 +204,7 @@ pub fn due_step(keys: &KeysStatus, input: &RotationInput<'_>) -> Option<Rotation
     if !expired.is_empty() {
         return Some(RotationStep::Remove(expired));
     }
-    let is_full = keys.retiring.len() + 1 >= MOST_KEYS as usize;
+    let is_full = keys.retiring.len() + 1 >= MAX_KEYS as usize;
     if keys.next.is_some() || is_full {
         return None;
     }

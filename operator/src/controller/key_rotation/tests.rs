@@ -5,13 +5,13 @@ use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 
 use super::*;
-use crate::api::v1alpha1::LONGEST_REQUEST;
+use crate::api::v1alpha1::MAX_REQUEST_LENGTH;
 use crate::testing::{QUICKSTART, children, fresh, server, time};
 
 const DAY: i64 = 24 * 60 * 60;
 
 /// The longest session of these tests.
-const LONGEST: SignedDuration = SignedDuration::from_hours(90 * 24);
+const MAX_SESSION: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The keys after the first rotation has begun, `next` being the new one.
 fn keys(next: Option<&str>, retiring: &[(&str, i64)]) -> KeysStatus {
@@ -177,7 +177,7 @@ fn a_key_without_a_time_of_retirement_stays() {
 
 #[test]
 fn a_full_keyring_waits_until_a_key_retires() {
-    let ids: Vec<String> = (1..MOST_KEYS).map(|number| format!("r{number}")).collect();
+    let ids: Vec<String> = (1..MAX_KEYS).map(|number| format!("r{number}")).collect();
     let retiring: Vec<(&str, i64)> = ids.iter().map(|id| (id.as_str(), 100 * DAY)).collect();
     let reports = [report("s1", &["s1"])];
     assert_eq!(due(&keys(None, &retiring), 1, &reports, 40 * DAY), None);
@@ -224,7 +224,7 @@ fn take(secret: &Secret, step: &RotationStep, number: u8, now: i64) -> Secret {
         keys.clients.id = [0, 0, 0, number];
         Ok(keys)
     };
-    change(secret, step, Some("now".to_owned()), keys, LONGEST, time(now)).unwrap()
+    change(secret, step, Some("now".to_owned()), keys, MAX_SESSION, time(now)).unwrap()
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_full_set_of_client_keys_gets_no_more_and_holds_up_no_session_key() {
     let mut secret = secret();
     let mut keyring = file(&secret);
     let first = keyring.clients.keys[0].clone();
-    keyring.clients.keys = (0..MOST_KEYS)
+    keyring.clients.keys = (0..MAX_KEYS)
         .map(|number| {
             let mut key = first.clone();
             key.id = if number == 0 {
@@ -312,7 +312,7 @@ fn a_full_set_of_client_keys_gets_no_more_and_holds_up_no_session_key() {
     let data = secret.data.as_mut().unwrap();
     data.insert(names::KEYRING_KEY.to_owned(), k8s_openapi::ByteString(bytes));
     let added = file(&take(&secret, &RotationStep::Add, 2, DAY));
-    assert_eq!(added.clients.keys.len(), MOST_KEYS as usize);
+    assert_eq!(added.clients.keys.len(), MAX_KEYS as usize);
     assert_eq!(added.sessions.keys.len(), 2);
 }
 
@@ -383,7 +383,7 @@ fn a_repeated_id_is_not_written() {
         &RotationStep::Add,
         None,
         || Ok(fresh()),
-        LONGEST,
+        MAX_SESSION,
         time(DAY),
     )
     .unwrap_err();
@@ -411,10 +411,10 @@ fn a_keyring_with_more_than_the_status_has_room_for_is_shortened_and_not_changed
         .annotations_mut()
         .insert(names::ROTATE_KEYS_ANNOTATION.to_owned(), text);
     let keys = keys_in(&secret).unwrap();
-    assert_eq!(keys.retiring.len(), MOST_KEYS as usize);
+    assert_eq!(keys.retiring.len(), MAX_KEYS as usize);
     assert_eq!(
         keys.last_request.unwrap().chars().count(),
-        LONGEST_REQUEST as usize
+        MAX_REQUEST_LENGTH as usize
     );
     let retired = take(&secret, &RotationStep::Remove(vec!["old1".to_owned()]), 2, DAY);
     assert_eq!(file(&retired).sessions.keys.len(), 100);

@@ -11,7 +11,7 @@ use super::RolloutDecision;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::ExistingChildren;
 use crate::controller::max_rollouts::MaxRollouts;
-use crate::controller::watches::{Stores, is_cached_within};
+use crate::controller::watches::{Stores, wait_until_cached};
 
 /// Maximum time until the cache contains a Deployment that was just written. A watch needs milliseconds.
 const CACHED_WITHIN: Duration = Duration::from_secs(5);
@@ -28,11 +28,11 @@ pub struct Rollouts {
 /// The slot of an object among the rollouts.
 pub enum RolloutSlot<'a> {
     /// Its rollout is not limited, or there is none.
-    Free,
+    Unlimited,
 
     /// It begins a rollout. No other limited rollout begins until the cache contains this one, so that the caches are enough to
     /// count those that run.
-    Taken {
+    Acquired {
         /// Released when the cache contains the rollout.
         guard: MutexGuard<'a, ()>,
 
@@ -41,7 +41,7 @@ pub enum RolloutSlot<'a> {
     },
 
     /// It waits.
-    Full,
+    Waiting,
 }
 
 impl Rollouts {
@@ -55,7 +55,7 @@ impl Rollouts {
 
     /// Takes a slot for an object, if its rollout needs one and one is free. While another rollout begins, none is free: a
     /// reconcile that waited here would keep edits and revocations of other objects from theirs.
-    pub(in crate::controller) fn slot<'a>(
+    pub(in crate::controller) fn acquire<'a>(
         &'a self,
         stores: &'a Stores,
         server: &McpServer,
@@ -64,18 +64,18 @@ impl Rollouts {
         now: Timestamp,
     ) -> RolloutSlot<'a> {
         if !super::is_caused_by_upgrade(server, desired, existing, now) {
-            return RolloutSlot::Free;
+            return RolloutSlot::Unlimited;
         }
         // The lock comes first: its last holder waited until the caches contain its rollout.
         let Ok(guard) = self.beginning.try_lock() else {
-            return RolloutSlot::Full;
+            return RolloutSlot::Waiting;
         };
         let deployments = stores.deployments();
         let rollouts = deployments.iter().map(|deployment| *deployment.summary());
         if super::has_room(self.limit, rollouts, now) {
-            RolloutSlot::Taken { guard, stores }
+            RolloutSlot::Acquired { guard, stores }
         } else {
-            RolloutSlot::Full
+            RolloutSlot::Waiting
         }
     }
 }
@@ -84,15 +84,15 @@ impl RolloutSlot<'_> {
     /// Returns whether the Pods may be replaced.
     pub fn decision(&self) -> RolloutDecision {
         match self {
-            Self::Free | Self::Taken { .. } => RolloutDecision::Now,
-            Self::Full => RolloutDecision::Waits,
+            Self::Unlimited | Self::Acquired { .. } => RolloutDecision::Now,
+            Self::Waiting => RolloutDecision::Waits,
         }
     }
 
     /// Lets the next rollout begin, once the cache contains this one. Called as soon as the Deployment is written, because a
     /// step after it may fail.
     pub async fn release(self, written: &Deployment) {
-        let Self::Taken {
+        let Self::Acquired {
             guard: _guard,
             stores,
         } = self
@@ -104,7 +104,7 @@ impl RolloutSlot<'_> {
             let cached = stores.deployment(&namespace, &name);
             cached.is_some_and(|cached| cached.meta().generation >= written.metadata.generation)
         };
-        if !is_cached_within(CACHED_WITHIN, is_cached).await {
+        if !wait_until_cached(CACHED_WITHIN, is_cached).await {
             tracing::warn!(
                 mcp_server.name = format!("{namespace}/{name}"),
                 "Deployment of {namespace}/{name} is written and not in the cache yet; one rollout too many may begin"

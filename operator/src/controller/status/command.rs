@@ -4,10 +4,10 @@ use behalf_contract::ObjectIdentity;
 use serde_json::json;
 
 /// Maximum length of the name of a federated identity credential. It has at least 3 characters and never changes.
-const LONGEST_NAME: usize = 120;
+const MAX_NAME_LENGTH: usize = 120;
 
 /// Maximum length of the command, as in the schema of the status.
-const LONGEST_COMMAND: usize = 2048;
+const MAX_COMMAND_LENGTH: usize = 2048;
 
 /// Returns the command that creates the federated identity credential, quoted for a POSIX shell, or `None` if it is longer
 /// than the schema of the status allows.
@@ -21,7 +21,7 @@ pub(super) fn federated_credential(
     // The service account is in the subject; namespace and object let people distinguish credentials.
     let name: String = format!("behalf-{}-{}", object.namespace, object.name)
         .chars()
-        .take(LONGEST_NAME)
+        .take(MAX_NAME_LENGTH)
         .collect();
     let parameters = json!({"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]});
     let command = format!(
@@ -29,7 +29,7 @@ pub(super) fn federated_credential(
         quote(client_id),
         quote(&parameters.to_string())
     );
-    (command.len() <= LONGEST_COMMAND).then_some(command)
+    (command.len() <= MAX_COMMAND_LENGTH).then_some(command)
 }
 
 /// Quotes any text as one word of a POSIX shell. A single quote in the text becomes `'\''`: the end of

@@ -4,32 +4,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::current_reports::CurrentReports;
-use super::conditions::ready::{Summary, summarize};
+use super::conditions::ready::{ReadySummary, summarize};
 use super::conditions::{
     ConditionValue, accepted, federation, revocations_in_force, sessions_durable, set, tenant_matches,
     user_sign_in, verified,
 };
-use super::status_inputs::{Outcome, StatusInputs};
+use super::status_inputs::{ReconcileOutcome, StatusInputs};
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
-use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use crate::controller::dereference::dereferenced::ClusterState;
-use crate::controller::revocations_outcome::RevocationsOutcome;
 use crate::controller::rollouts::RolloutDecision;
 use behalf_contract::Reason;
-
-/// The reconcile whose status is computed.
-pub(super) struct Reconcile<'a> {
-    pub(super) server: &'a McpServer,
-    pub(super) outcome: &'a Outcome,
-    pub(super) revocations: &'a RevocationsOutcome,
-    pub(super) found: &'a ClusterState,
-
-    /// The status before this reconcile.
-    pub(super) previous: &'a McpServerStatus,
-
-    /// The generation of the object.
-    pub(super) generation: i64,
-}
 
 /// The value of each condition but `Ready` and those that are present only while they are true.
 pub(super) struct ConditionValues {
@@ -51,22 +34,21 @@ pub(super) struct ConditionValues {
 impl ConditionValues {
     /// Computes the values. `command` creates the federated identity credential.
     pub(super) fn of(
-        reconcile: &Reconcile<'_>,
         inputs: &StatusInputs<'_>,
         current: &CurrentReports<'_>,
         command: Option<&str>,
         now: Timestamp,
     ) -> Self {
-        let Reconcile { found, previous, .. } = reconcile;
-        let refusals = match reconcile.outcome {
-            Outcome::Refused(refusals) => Some(refusals),
-            Outcome::Applied { .. } => None,
+        let StatusInputs { found, previous, .. } = inputs;
+        let refusals = match inputs.outcome {
+            ReconcileOutcome::Refused(refusals) => Some(refusals),
+            ReconcileOutcome::Applied { .. } => None,
         };
         let revocations_before = find(&previous.conditions, ConditionType::RevocationsInForce)
-            .filter(|before| before.observed_generation == Some(reconcile.generation));
+            .filter(|before| before.observed_generation == Some(inputs.generation));
         Self {
             accepted: accepted::condition(refusals),
-            available: inputs.available(found, current.store_is_away(), now),
+            available: inputs.available(current.store_is_away(), now),
             federation_verified: federation::condition(current, command),
             verified: verified::condition(current),
             user_sign_in: user_sign_in::condition(current),
@@ -75,18 +57,18 @@ impl ConditionValues {
                 inputs.plan.map(|plan| &plan.sessions.store),
             ),
             revocations_in_force: revocations_in_force::condition(
-                reconcile.revocations,
+                inputs.revocations,
                 inputs.suspended(),
                 found,
                 revocations_before,
             ),
-            route_ready: inputs.route(reconcile.server, found),
+            route_ready: inputs.route(),
             tenant_matches: tenant_matches::condition(current, inputs.plan, previous),
         }
     }
 
     /// Computes `Ready`. `was_verified` is true if the conditions that it depends on have all been True at this generation.
-    pub(super) fn ready(&self, was_verified: bool) -> Summary {
+    pub(super) fn ready(&self, was_verified: bool) -> ReadySummary {
         let mut parts = vec![
             (ConditionType::Accepted, &self.accepted),
             (ConditionType::Available, &self.available),
@@ -113,17 +95,17 @@ impl ConditionValues {
     /// Returns the conditions, each with the time of its last transition and with the generation that it describes.
     pub(super) fn conditions(
         &self,
-        reconcile: &Reconcile<'_>,
+        inputs: &StatusInputs<'_>,
         ready: &ConditionValue,
         now: Timestamp,
     ) -> Vec<Condition> {
-        let (previous, generation) = (&reconcile.previous.conditions, reconcile.generation);
+        let (previous, generation) = (&inputs.previous.conditions, inputs.generation);
         let mut conditions = Vec::new();
         let mut put = |kind, value: &ConditionValue, at| set(&mut conditions, previous, kind, value, at, now);
         // The reports of Pods describe the generation that the Pods run. For a refused object it is an earlier one.
-        let observed_at = |kind| match reconcile.outcome {
-            Outcome::Applied { .. } => generation,
-            Outcome::Refused(_) => find(previous, kind)
+        let observed_at = |kind| match inputs.outcome {
+            ReconcileOutcome::Applied { .. } => generation,
+            ReconcileOutcome::Refused(_) => find(previous, kind)
                 .and_then(|condition| condition.observed_generation)
                 .unwrap_or(generation),
         };
@@ -149,17 +131,17 @@ impl ConditionValues {
                 put(kind, value, at);
             }
         }
-        for (kind, value) in self.while_true(reconcile.outcome) {
+        for (kind, value) in self.while_true(inputs.outcome) {
             put(kind, &value, generation);
         }
         conditions
     }
 
     /// Returns the conditions that are present only while they are true.
-    fn while_true(&self, outcome: &Outcome) -> Vec<(ConditionType, ConditionValue)> {
+    fn while_true(&self, outcome: &ReconcileOutcome) -> Vec<(ConditionType, ConditionValue)> {
         let mut present = Vec::new();
         match outcome {
-            Outcome::Applied { decision, .. } => {
+            ReconcileOutcome::Applied { decision, .. } => {
                 if *decision == RolloutDecision::Waits {
                     present.push((ConditionType::UpdatePending, update_pending()));
                 }
@@ -169,7 +151,7 @@ impl ConditionValues {
                     present.push((ConditionType::Reconciling, value));
                 }
             }
-            Outcome::Refused(refusals) => {
+            ReconcileOutcome::Refused(refusals) => {
                 if refusals.need_edit() {
                     let value = ConditionValue::new(Status::True, refusals.reason(), refusals.to_string());
                     present.push((ConditionType::Stalled, value));

@@ -22,51 +22,43 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::children::keyring_of;
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::key_rotation::{self, Pods};
 use crate::controller::names;
 use crate::controller::plan::KeyringPlan;
 use crate::controller::pods::has_ended;
 use crate::controller::revocations_outcome::RevocationsOutcome;
 use behalf_contract::endpoints;
-use condition_values::{ConditionValues, Reconcile};
+use condition_values::ConditionValues;
 use conditions::current_reports::CurrentReports;
 use conditions::verified;
 use pod_identity::PodIdentity;
-pub use status_inputs::Outcome;
+pub use status_inputs::ReconcileOutcome;
 use status_inputs::StatusInputs;
 
 /// Computes the whole status. The previous conditions provide the times of their transitions, and stay valid for what
 /// cannot be observed at the moment.
 pub fn compute(
     server: &McpServer,
-    outcome: &Outcome,
+    outcome: &ReconcileOutcome,
     revocations: &RevocationsOutcome,
     found: &ClusterState,
     now: Timestamp,
 ) -> McpServerStatus {
     let previous = server.status.clone().unwrap_or_default();
-    let generation = server.metadata.generation.unwrap_or_default();
-    let reconcile = Reconcile {
-        server,
-        outcome,
-        revocations,
-        found,
-        previous: &previous,
-        generation,
-    };
-    let inputs = StatusInputs::of(server, outcome, found);
+    let inputs = StatusInputs::of(server, outcome, revocations, found, &previous);
+    let generation = inputs.generation;
     let template = inputs.template();
-    let current = CurrentReports::of(&inputs, found, &previous);
+    let current = CurrentReports::of(&inputs);
     let federation = inputs.federation(found.issuer.clone());
     let command = federation
         .as_ref()
         .and_then(|federation| federation.command.as_deref());
-    let values = ConditionValues::of(&reconcile, &inputs, &current, command, now);
+    let values = ConditionValues::of(&inputs, &current, command, now);
 
     let verified_before = verified_before(&previous, generation, template);
     let ready = values.ready(verified_before == Some(generation));
-    let is_verified = ready.all_true && matches!(outcome, Outcome::Applied { .. });
+    let is_verified = ready.all_true && matches!(outcome, ReconcileOutcome::Applied { .. });
     let (address, server_info) = if values.is_served() {
         let info = verified::server_info(&current).or_else(|| previous.server_info.clone());
         (inputs.identity.as_ref().map(address), info)
@@ -85,8 +77,8 @@ pub fn compute(
             .or_else(|| previous.last_handled_reconcile_at.clone()),
         replicas: inputs.replicas(),
         selector: inputs.selector(),
-        keys: keys(server, &inputs, found, &previous),
-        conditions: values.conditions(&reconcile, &ready.value, now),
+        keys: keys(&inputs),
+        conditions: values.conditions(&inputs, &ready.value, now),
         federation,
         address,
         server_info,
@@ -116,16 +108,13 @@ fn address(identity: &PodIdentity) -> Address {
 
 /// Returns the keys for the status: those just written or read; for a Secret of the user, those that every Pod with it reports;
 /// else the previous ones, if all Pods mount the same Secret.
-fn keys(
-    server: &McpServer,
-    inputs: &StatusInputs<'_>,
-    found: &ClusterState,
-    previous: &McpServerStatus,
-) -> Option<KeysStatus> {
+fn keys(inputs: &StatusInputs<'_>) -> Option<KeysStatus> {
+    let StatusInputs { found, previous, .. } = inputs;
     let before = || previous.keys.clone();
     if let Some(KeyringPlan::Given(keyring)) = inputs.plan.map(|plan| &plan.keyring) {
         let pods = &found.existing.pods;
-        let reported = Pods::mounting(keyring, server, pods, &found.reports).reported_keys(&keyring.name);
+        let reported =
+            Pods::mounting(keyring, inputs.server, pods, &found.reports).reported_keys(&keyring.name);
         let mounts = |pod: &Arc<Pod>| has_ended(pod) || keyring_of(pod).as_ref() == Some(keyring);
         let is_same = |keys: &KeysStatus| keys.secret_name.as_ref() == Some(&keyring.name);
         return reported.or_else(|| before().filter(is_same).filter(|_| pods.iter().all(mounts)));

@@ -28,14 +28,14 @@ pub struct PodIdentity {
 /// The parts of the sidecar's file that concern the status. Files of older versions have them too.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct File {
+struct SidecarFile {
     public_url: String,
-    entra: Entra,
+    entra: SidecarFileEntra,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entra {
+struct SidecarFileEntra {
     federation_audience: String,
 }
 
@@ -65,7 +65,7 @@ impl PodIdentity {
         if deployment.annotations().get(names::SIDECAR_DIGEST_ANNOTATION) != Some(&digest) {
             return None;
         }
-        let file: File = serde_yaml::from_str(text).ok()?;
+        let file: SidecarFile = serde_yaml::from_str(text).ok()?;
         let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
         Some(Self {
             // The file contains the origin as a URL, which ends with a slash.

@@ -17,7 +17,7 @@ use crate::api::v1alpha1::conditions::{ConditionType, Status, is};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 
 /// Maximum time for which progress is not in the status. Most Pods become ready within seconds after they were made.
-const LONGEST: Duration = Duration::from_secs(3);
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// The objects whose progress is not in their status yet, by their UID, each with the time at which it is written at the latest.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl PostponedWrites {
             postponed.remove(&uid);
             return None;
         }
-        let due = *postponed.entry(uid.clone()).or_insert(now + LONGEST);
+        let due = *postponed.entry(uid.clone()).or_insert(now + MAX_WAIT);
         let wait = due.saturating_duration_since(now);
         if wait.is_zero() {
             postponed.remove(&uid);
@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn only_progress_waits(#[case] change: fn(&mut Value), #[case] waits: bool) {
         let wait = PostponedWrites::default().wait(&object(made()), &changed(change), Instant::now());
-        assert_eq!(wait, waits.then_some(LONGEST));
+        assert_eq!(wait, waits.then_some(MAX_WAIT));
     }
 
     #[tokio::test]
@@ -173,13 +173,13 @@ mod tests {
                 now,
             )
         };
-        assert_eq!(wait(1, 0), Some(LONGEST));
+        assert_eq!(wait(1, 0), Some(MAX_WAIT));
         assert_eq!(wait(2, 2_900), Some(Duration::from_millis(100)));
         assert_eq!(wait(3, 3_000), None);
-        assert_eq!(wait(3, 4_000), Some(LONGEST), "it begins again after a write");
+        assert_eq!(wait(3, 4_000), Some(MAX_WAIT), "it begins again after a write");
         assert_eq!(wait(0, 5_000), None, "nothing differs any more");
-        assert_eq!(wait(1, 6_900), Some(LONGEST));
+        assert_eq!(wait(1, 6_900), Some(MAX_WAIT));
         postponed.keep_only(|_| false);
-        assert_eq!(wait(1, 8_000), Some(LONGEST));
+        assert_eq!(wait(1, 8_000), Some(MAX_WAIT));
     }
 }

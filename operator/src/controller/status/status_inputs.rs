@@ -6,17 +6,18 @@ use kube::ResourceExt as _;
 
 use super::command;
 use super::pod_identity::PodIdentity;
-use crate::api::v1alpha1::{FederationStatus, McpServer};
+use crate::api::v1alpha1::{FederationStatus, McpServer, McpServerStatus};
 use crate::controller::children::{Applied, Children};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::Plan;
+use crate::controller::revocations_outcome::RevocationsOutcome;
 use crate::controller::rollouts::RolloutDecision;
 use crate::controller::validate::Refusals;
 
 /// The outcome of a reconcile, before the status is computed.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum ReconcileOutcome {
     /// The object is refused. The children that were applied before stay, and their Pods go on.
     Refused(Refusals),
 
@@ -35,6 +36,17 @@ pub enum Outcome {
 
 /// The inputs that the status is computed from.
 pub(super) struct StatusInputs<'a> {
+    pub(super) server: &'a McpServer,
+    pub(super) outcome: &'a ReconcileOutcome,
+    pub(super) revocations: &'a RevocationsOutcome,
+    pub(super) found: &'a ClusterState,
+
+    /// The status before this reconcile.
+    pub(super) previous: &'a McpServerStatus,
+
+    /// The generation of the object.
+    pub(super) generation: i64,
+
     /// The object that the status describes.
     pub(super) object: ObjectIdentity,
 
@@ -51,37 +63,53 @@ pub(super) struct StatusInputs<'a> {
 }
 
 impl<'a> StatusInputs<'a> {
-    pub(super) fn of(server: &McpServer, outcome: &'a Outcome, found: &'a ClusterState) -> Self {
-        let object = ObjectIdentity {
-            namespace: server.namespace().unwrap_or_default(),
-            name: server.name_any(),
+    pub(super) fn of(
+        server: &'a McpServer,
+        outcome: &'a ReconcileOutcome,
+        revocations: &'a RevocationsOutcome,
+        found: &'a ClusterState,
+        previous: &'a McpServerStatus,
+    ) -> Self {
+        let inputs = Self {
+            server,
+            outcome,
+            revocations,
+            found,
+            previous,
+            generation: server.metadata.generation.unwrap_or_default(),
+            object: ObjectIdentity {
+                namespace: server.namespace().unwrap_or_default(),
+                name: server.name_any(),
+            },
+            plan: None,
+            identity: None,
+            deployment: None,
+            children: None,
         };
         match outcome {
-            Outcome::Applied {
+            ReconcileOutcome::Applied {
                 plan,
                 children,
                 decision,
             } => Self {
-                object,
                 identity: pod_identity(server, plan, &children.deployment, found, *decision),
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
+                ..inputs
             },
-            Outcome::Refused(_) => {
+            ReconcileOutcome::Refused(_) => {
                 let children = &found.existing.children;
                 let uid = server.uid().unwrap_or_default();
                 // A Deployment of another owner says nothing about this object.
                 let deployment = children
-                    .named::<Deployment>(&object.name)
+                    .named::<Deployment>(&inputs.object.name)
                     .filter(|deployment| names::controller_uid(&deployment.metadata) == Some(&*uid));
                 Self {
                     identity: deployment
                         .and_then(|deployment| PodIdentity::read(deployment, &children.config_maps, &uid)),
-                    object,
-                    plan: None,
                     deployment,
-                    children: None,
+                    ..inputs
                 }
             }
         }

@@ -134,9 +134,9 @@ impl World {
             Some(refusals) => {
                 found.existing.children.deployments = vec![Arc::new(deployment)];
                 found.existing.children.http_routes = self.route.iter().cloned().map(Arc::new).collect();
-                Outcome::Refused(refusals.clone())
+                ReconcileOutcome::Refused(refusals.clone())
             }
-            None => Outcome::Applied {
+            None => ReconcileOutcome::Applied {
                 decision: self.decision,
                 plan: Box::new(Plan {
                     egress_proxy: self.egress_proxy.clone(),

@@ -117,16 +117,16 @@ pub fn address(url: &Url) -> String {
 }
 
 /// Reads the JSON object that maps namespaces to the values that are reserved for them.
-pub fn parse_namespaces(text: &str) -> Result<Namespaces, Meaningless> {
+pub fn parse_namespaces(text: &str) -> Result<Namespaces, PolicyEntryError> {
     let mut namespaces: Namespaces =
-        serde_json::from_str(text).map_err(|error| Meaningless::Namespaces(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| PolicyEntryError::Namespaces(error.to_string()))?;
     for reserved in namespaces.0.values_mut() {
         for host in &reserved.public_url_hosts {
             parse_host(host)?;
         }
         for id in &mut reserved.client_ids {
             if !is_guid(id) {
-                return Err(Meaningless::ClientId(id.clone()));
+                return Err(PolicyEntryError::ClientId(id.clone()));
             }
             id.make_ascii_lowercase();
         }
@@ -146,7 +146,7 @@ pub fn host(url: &Url) -> Option<String> {
 
 /// Why an entry of a list is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Meaningless {
+pub enum PolicyEntryError {
     /// It is no host, so that it would match no address.
     #[error(
         "{0:?} is no host: write <host> or <host>:<port> in lower case, without scheme, path or port 443"
@@ -179,17 +179,17 @@ pub enum Meaningless {
 }
 
 /// Reads an entry of a list of hosts.
-pub fn parse_host(text: &str) -> Result<String, Meaningless> {
+pub fn parse_host(text: &str) -> Result<String, PolicyEntryError> {
     let origin = format!("https://{text}");
     // The URL standard accepts a wildcard as a host, but no host has this name.
     match Url::parse(&origin) {
         Ok(url) if url.origin().ascii_serialization() == origin && !text.contains('*') => Ok(text.to_owned()),
-        _ => Err(Meaningless::Host(text.to_owned())),
+        _ => Err(PolicyEntryError::Host(text.to_owned())),
     }
 }
 
 /// Reads an entry of the list of hosts of metadata documents.
-pub fn parse_document_host(text: &str) -> Result<String, Meaningless> {
+pub fn parse_document_host(text: &str) -> Result<String, PolicyEntryError> {
     let document = DocumentUrl::parse(&format!("https://{text}/document"));
     match document {
         Some(url)
@@ -200,16 +200,16 @@ pub fn parse_document_host(text: &str) -> Result<String, Meaningless> {
         {
             Ok(text.to_owned())
         }
-        _ => Err(Meaningless::DocumentHost(text.to_owned())),
+        _ => Err(PolicyEntryError::DocumentHost(text.to_owned())),
     }
 }
 
 /// Reads an entry of a list of registry paths.
-pub fn parse_repository(text: &str) -> Result<String, Meaningless> {
+pub fn parse_repository(text: &str) -> Result<String, PolicyEntryError> {
     if is_repository_path(text) {
         Ok(text.to_owned())
     } else {
-        Err(Meaningless::Repository(text.to_owned()))
+        Err(PolicyEntryError::Repository(text.to_owned()))
     }
 }
 
@@ -279,7 +279,7 @@ mod tests {
     fn an_entry_that_no_image_matches_is_no_path(#[case] text: &str) {
         assert_eq!(
             parse_repository(text),
-            Err(Meaningless::Repository(text.to_owned()))
+            Err(PolicyEntryError::Repository(text.to_owned()))
         );
     }
 
@@ -306,7 +306,7 @@ mod tests {
     #[case("*.contoso.example")]
     #[case("")]
     fn an_entry_that_no_address_matches_is_no_host(#[case] text: &str) {
-        assert_eq!(parse_host(text), Err(Meaningless::Host(text.to_owned())));
+        assert_eq!(parse_host(text), Err(PolicyEntryError::Host(text.to_owned())));
     }
 
     #[rstest]
@@ -326,7 +326,7 @@ mod tests {
     #[case("a.localhost")]
     #[case("")]
     fn an_entry_that_no_document_has_as_its_host_is_refused(#[case] text: &str) {
-        let refused = Err(Meaningless::DocumentHost(text.to_owned()));
+        let refused = Err(PolicyEntryError::DocumentHost(text.to_owned()));
         assert_eq!(parse_document_host(text), refused);
         assert_eq!(parse_document_host("vscode.dev").as_deref(), Ok("vscode.dev"));
     }

@@ -23,7 +23,7 @@ use kube::ResourceExt as _;
 use self::server::{access, server_kind, token_exchange};
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::children::owner;
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::{ContainerPlan, KeyringPlan, Plan, ServiceAccountPlan, StorePlan};
 

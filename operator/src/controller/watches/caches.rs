@@ -48,7 +48,7 @@ pub struct Stores {
 /// The watches ended before every cache was filled once.
 #[derive(Debug, thiserror::Error)]
 #[error("the watches have ended")]
-pub struct Ended;
+pub struct WatchesEnded;
 
 macro_rules! child_stores {
     ($($name:ident: $kind:ty,)*) => {
@@ -136,9 +136,9 @@ impl Stores {
     }
 
     /// Waits until every cache was filled once. An unfilled cache does not show what exists.
-    pub async fn ready(&self) -> Result<(), Ended> {
+    pub async fn ready(&self) -> Result<(), WatchesEnded> {
         let filled = self.filled.clone().wait_for(|filled| *filled).await.map(|_| ());
-        filled.map_err(|_| Ended)
+        filled.map_err(|_| WatchesEnded)
     }
 
     /// Waits for each cache on behalf of all callers of [`Self::ready`]: kube wakes only the last of several tasks that

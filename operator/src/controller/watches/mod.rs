@@ -4,10 +4,10 @@
 //! The kinds of children come from the table `watched_children`. Secrets are not watched: that would need the right to
 //! list every Secret.
 
-mod cached;
+mod cache_wait;
 mod caches;
 mod compact;
-mod lists;
+mod list_permits;
 mod merge;
 mod no_pause;
 mod optional_kind;
@@ -15,8 +15,8 @@ mod refused;
 pub mod scope;
 mod source;
 
-pub use cached::is_cached_within;
-pub use caches::{Ended, Stores};
+pub use cache_wait::wait_until_cached;
+pub use caches::{Stores, WatchesEnded};
 pub use compact::{CachedKind, Compact, UnreadableCache};
 pub(in crate::controller) use source::PAGE;
 
@@ -35,7 +35,7 @@ use super::queue::Queue;
 use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
-use lists::Lists;
+use list_permits::ListPermits;
 use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
 use refused::RefusedWatches;
@@ -54,7 +54,7 @@ pub fn start(
     let source = Source {
         client,
         scope,
-        lists: Lists::default(),
+        list_permits: ListPermits::default(),
         refused: RefusedWatches::default(),
     };
     let (servers, server_stream, affected) = servers(&source, &watcher::Config::default());

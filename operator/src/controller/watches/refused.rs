@@ -17,11 +17,11 @@ const REPORTED_AFTER: Duration = Duration::from_secs(30);
 const REPORTED_FOR: Duration = Duration::from_secs(90);
 
 /// A watch: its namespace, or `None` for all, and its kind.
-type Watch = (Option<String>, String);
+type RefusedWatch = (Option<String>, String);
 
 /// The refusals of each watch.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RefusedWatches(Arc<Mutex<BTreeMap<Watch, Refused>>>);
+pub(super) struct RefusedWatches(Arc<Mutex<BTreeMap<RefusedWatch, Refused>>>);
 
 #[derive(Debug)]
 struct Refused {

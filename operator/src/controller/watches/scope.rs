@@ -20,7 +20,7 @@ pub enum Scope {
 #[error(
     "there is no namespace to watch: name some with --watch-namespaces, or watch all of them with --cluster-wide"
 )]
-pub struct NothingToWatch;
+pub struct EmptyScope;
 
 impl Scope {
     /// Returns the scope that the command line requests. The default is the operator's own namespace.
@@ -28,7 +28,7 @@ impl Scope {
         cluster_wide: bool,
         namespaces: &[String],
         own_namespace: Option<&str>,
-    ) -> Result<Self, NothingToWatch> {
+    ) -> Result<Self, EmptyScope> {
         if cluster_wide {
             return Ok(Self::Cluster);
         }
@@ -39,7 +39,7 @@ impl Scope {
         namespaces.sort();
         namespaces.dedup();
         if namespaces.is_empty() {
-            return Err(NothingToWatch);
+            return Err(EmptyScope);
         }
         Ok(Self::Namespaces(namespaces))
     }
@@ -76,14 +76,14 @@ impl std::fmt::Display for Scope {
 /// A text that cannot be a namespace's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no name of a namespace: write <name>, or <name>,<name>")]
-pub struct NotANamespace(String);
+pub struct InvalidNamespace(String);
 
 /// Parses one entry of the list of namespaces (RFC 1123 label).
-pub fn parse_namespace(text: &str) -> Result<String, NotANamespace> {
+pub fn parse_namespace(text: &str) -> Result<String, InvalidNamespace> {
     if text.len() <= 63 && !text.contains('.') && names::is_subdomain(text) {
         Ok(text.to_owned())
     } else {
-        Err(NotANamespace(text.to_owned()))
+        Err(InvalidNamespace(text.to_owned()))
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn scope(cluster_wide: bool, namespaces: &[&str], own: Option<&str>) -> Result<String, NothingToWatch> {
+    fn scope(cluster_wide: bool, namespaces: &[&str], own: Option<&str>) -> Result<String, EmptyScope> {
         let namespaces: Vec<String> = namespaces.iter().map(|&name| name.to_owned()).collect();
         Scope::new(cluster_wide, &namespaces, own).map(|scope| scope.to_string())
     }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn outside_a_cluster_the_command_line_must_name_a_namespace() {
-        assert_eq!(scope(false, &[], None), Err(NothingToWatch));
+        assert_eq!(scope(false, &[], None), Err(EmptyScope));
     }
 
     #[rstest]

@@ -10,18 +10,18 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::compact::{CachedKind, Compact};
-use super::lists::Lists;
+use super::list_permits::ListPermits;
 use super::merge::{Watch, merge};
 use super::optional_kind::OptionalKind;
 use super::refused::RefusedWatches;
 use super::scope::Scope;
 use crate::api::v1alpha1::Guarded;
 
-/// Shared by all watches: the client, the namespaces, the places for lists, and the record of refusals.
+/// Shared by all watches: the client, the namespaces, the permits for lists, and the record of refusals.
 pub(super) struct Source<'a> {
     pub(super) client: &'a Client,
     pub(super) scope: &'a Scope,
-    pub(super) lists: Lists,
+    pub(super) list_permits: ListPermits,
     pub(super) refused: RefusedWatches,
 }
 
@@ -72,7 +72,7 @@ where
     let Source {
         client,
         scope,
-        lists,
+        list_permits,
         refused,
     } = source;
     let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| {
@@ -83,7 +83,7 @@ where
             .inspect_err(move |error| refused.record::<K>(of.as_deref(), error));
         Watch {
             namespace,
-            events: lists.in_turn(events),
+            events: list_permits.limited(events),
         }
     });
     merge(watches.collect(), store)

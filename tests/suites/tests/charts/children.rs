@@ -4,7 +4,7 @@ use behalf_local_cluster::files;
 use behalf_operator::api::v1alpha1::McpServer;
 use behalf_operator::cli::Cli;
 use behalf_operator::controller::children;
-use behalf_operator::controller::dereference::dereferenced::ClusterState;
+use behalf_operator::controller::dereference::cluster_state::ClusterState;
 use behalf_operator::controller::validate::validate;
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::api::core::v1::PodSpec;

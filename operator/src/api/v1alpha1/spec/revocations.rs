@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::v1alpha1::schema::matches;
 
 /// Maximum number of revocations of single users. Their file then has less than 50 KiB.
-const MOST_USERS: u32 = 500;
+const MAX_USERS: u32 = 500;
 
 /// Logins whose sessions have ended. Keep an entry until maximumLifetime has passed since its time, because then no older
 /// session exists. If it is removed earlier, sessions that were not used meanwhile work again.
@@ -22,7 +22,7 @@ pub struct Revocations {
     /// Revocations of single users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = MOST_USERS),
+        length(max = MAX_USERS),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
     )]
     pub users: Vec<RevokedUser>,

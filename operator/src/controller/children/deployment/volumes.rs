@@ -194,7 +194,7 @@ fn keyring(plan: &Plan) -> Volume {
     let own = names::keyring_secret(&plan.object.name);
     let (name, key) = match &plan.keyring {
         KeyringPlan::Given(reference) => (&reference.name, reference.key.as_str()),
-        KeyringPlan::Make | KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => {
+        KeyringPlan::Create | KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => {
             (&own, names::KEYRING_KEY)
         }
     };

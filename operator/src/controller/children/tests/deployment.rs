@@ -275,10 +275,10 @@ fn files_are_mounted_where_the_containers_look_for_them() {
         "data": {"ca.crt": "-----BEGIN CERTIFICATE-----"},
     }))
     .unwrap();
-    let found = crate::controller::dereference::dereferenced::ClusterState {
+    let found = crate::controller::dereference::cluster_state::ClusterState {
         certificate_authority: Some(certificate_authority.clone()),
         store_certificate_authority: Some(certificate_authority),
-        ..crate::controller::dereference::dereferenced::ClusterState::default()
+        ..crate::controller::dereference::cluster_state::ClusterState::default()
     };
     let plan = crate::testing::judge(&with_authority, &found).unwrap();
     let pod = pod(&build(&plan, None).unwrap().deployment);

@@ -5,7 +5,7 @@ use behalf_simulators::network_policy::{Direction, Labels, Peer, Protocol};
 use super::rendered::{INTERNET, POD, render};
 use super::*;
 use crate::api::v1alpha1::Internet;
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::plan::Plan;
 use crate::controller::validate::validate;
 

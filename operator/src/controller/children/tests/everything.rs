@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::api::crd;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{Built, Children, build};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::plan::{KeyringPlan, Plan};
 use crate::controller::validate::{Defaults, validate};
 use crate::testing::{defaults, fresh, server, shared};
@@ -22,7 +22,7 @@ pub(super) fn children(server: &McpServer) -> Children<Built> {
     let plan = plan(server);
     let fresh = match plan.keyring {
         KeyringPlan::Given(_) => None,
-        KeyringPlan::Make | KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => Some(fresh()),
+        KeyringPlan::Create | KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => Some(fresh()),
     };
     build(&plan, fresh).unwrap()
 }

@@ -25,14 +25,14 @@ use crate::controller::pods::{PodReport, UNREACHABLE_AFTER, Unread, is_ready, is
 use crate::controller::watches::CachedKind;
 
 /// Minimum number of ready Pods for a conclusion from most of them.
-const FEWEST: usize = 4;
+const MIN_READY_PODS: usize = 4;
 
 /// The last report of each Pod, by the Pod's UID.
 #[derive(Debug, Default)]
-pub struct PodReports(Mutex<HashMap<String, Known>>);
+pub struct PodReports(Mutex<HashMap<String, PodEntry>>);
 
 #[derive(Debug)]
-struct Known {
+struct PodEntry {
     document: Result<StatusDocument, Unread>,
 
     /// Whether the kubelet reported the Pod as ready when it was read. A Pod that is not ready counts neither
@@ -72,7 +72,7 @@ impl PodReports {
             // A Pod that is not ready may have a reason not to answer.
             let failures = match &before {
                 _ if !ready => 0,
-                Some(Known {
+                Some(PodEntry {
                     document: Err(unread),
                     ready: true,
                 }) => unread.failures.saturating_add(1),
@@ -91,7 +91,7 @@ impl PodReports {
             }
             _ => true,
         };
-        known.insert(pod.to_owned(), Known { document, ready });
+        known.insert(pod.to_owned(), PodEntry { document, ready });
         differs
     }
 
@@ -101,15 +101,15 @@ impl PodReports {
     }
 
     /// Whether most Pods are unreachable.
-    pub fn are_lost(&self) -> bool {
+    pub fn most_unreachable(&self) -> bool {
         let (unreachable, all) = self.counts();
-        all >= FEWEST && unreachable * 2 > all
+        all >= MIN_READY_PODS && unreachable * 2 > all
     }
 
     /// Returns the number of ready Pods that are unreachable, and the number of all ready Pods.
     pub fn counts(&self) -> (usize, usize) {
         let known = self.lock();
-        let unreachable = |known: &&Known| {
+        let unreachable = |known: &&PodEntry| {
             let failures = known.document.as_ref().err().map(|unread| unread.failures);
             failures.is_some_and(|failures| failures >= UNREACHABLE_AFTER)
         };
@@ -117,7 +117,7 @@ impl PodReports {
         (ready().filter(unreachable).count(), ready().count())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, PodEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,7 +204,7 @@ mod tests {
         }
         silent(&reports, "a", UNREACHABLE_AFTER);
         assert_eq!(reports.counts(), (1, 4));
-        assert!(!reports.are_lost());
+        assert!(!reports.most_unreachable());
     }
 
     #[test]
@@ -213,11 +213,11 @@ mod tests {
         for pod in ["a", "b", "c"] {
             silent(&reports, pod, UNREACHABLE_AFTER);
         }
-        assert!(!reports.are_lost(), "three Pods are too few to tell");
+        assert!(!reports.most_unreachable(), "three Pods are too few to tell");
         silent(&reports, "d", 1);
-        assert!(reports.are_lost());
+        assert!(reports.most_unreachable());
         reports.keep_only(|pod| pod == "d");
-        assert!(!reports.are_lost());
+        assert!(!reports.most_unreachable());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use behalf_contract::{StatusDocument, ports};
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Maximum size of a document in bytes. A document has about 2 KB.
-const LARGEST: usize = 64 * 1024;
+const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// Why a document could not be read. No text contains an address.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,8 @@ pub enum DocumentError {
     #[error("the Pod's status port answers with HTTP {0}")]
     Status(u16),
 
-    /// The answer is larger than [`LARGEST`].
-    #[error("the Pod's status is larger than {LARGEST} bytes")]
+    /// The answer is larger than [`MAX_DOCUMENT_BYTES`].
+    #[error("the Pod's status is larger than {MAX_DOCUMENT_BYTES} bytes")]
     TooLarge,
 
     /// The answer is no document that this version can decode.
@@ -70,7 +70,7 @@ impl StatusReader {
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|_| DocumentError::Unreachable)? {
-            if body.len() + chunk.len() > LARGEST {
+            if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
                 return Err(DocumentError::TooLarge);
             }
             body.extend_from_slice(&chunk);
@@ -112,7 +112,7 @@ mod tests {
             read(ResponseTemplate::new(503)).await,
             Err(DocumentError::Status(503))
         ));
-        let large = ResponseTemplate::new(200).set_body_bytes(vec![b' '; LARGEST + 1]);
+        let large = ResponseTemplate::new(200).set_body_bytes(vec![b' '; MAX_DOCUMENT_BYTES + 1]);
         assert!(matches!(read(large).await, Err(DocumentError::TooLarge)));
     }
 

@@ -43,15 +43,15 @@ fn event(version: u32) -> Event<PartialObjectMeta<ConfigMap>> {
 }
 
 /// Reads of a namespace whose changes are reported.
-fn watched() -> Reads<ConfigMap> {
-    let reads = Reads::default();
-    reads.handle(None, &Event::Init);
-    reads.handle(None, &Event::InitDone);
-    reads
+fn watched() -> ReferenceCache<ConfigMap> {
+    let cache = ReferenceCache::default();
+    cache.handle(None, &Event::Init);
+    cache.handle(None, &Event::InitDone);
+    cache
 }
 
-async fn version(reads: &Reads<ConfigMap>, client: &Client) -> String {
-    let object = reads.get(client, &user(), "corporate-ca").await.unwrap();
+async fn version(cache: &ReferenceCache<ConfigMap>, client: &Client) -> String {
+    let object = cache.get(client, &user(), "corporate-ca").await.unwrap();
     object.unwrap().resource_version().unwrap()
 }
 
@@ -72,40 +72,40 @@ fn users() -> HashSet<ObjectRef<Guarded>> {
 
 #[tokio::test]
 async fn an_object_is_read_once_and_again_when_a_change_is_reported() {
-    let (client, reads) = (client(), watched());
-    assert_eq!(version(&reads, &client).await, "1");
-    assert_eq!(version(&reads, &client).await, "1");
+    let (client, cache) = (client(), watched());
+    assert_eq!(version(&cache, &client).await, "1");
+    assert_eq!(version(&cache, &client).await, "1");
     assert_eq!(
-        reads.handle(None, &event(1)),
+        cache.handle(None, &event(1)),
         HashSet::new(),
         "it was read in this version"
     );
-    assert_eq!(version(&reads, &client).await, "1");
-    assert_eq!(reads.handle(None, &event(2)), users());
-    assert_eq!(version(&reads, &client).await, "2");
+    assert_eq!(version(&cache, &client).await, "1");
+    assert_eq!(cache.handle(None, &event(2)), users());
+    assert_eq!(version(&cache, &client).await, "2");
     let deleted = Event::Delete(serde_json::from_value(config_map(2)).unwrap());
-    assert_eq!(reads.handle(None, &deleted), users());
-    assert_eq!(version(&reads, &client).await, "3");
+    assert_eq!(cache.handle(None, &deleted), users());
+    assert_eq!(version(&cache, &client).await, "3");
 }
 
 #[tokio::test]
 async fn an_object_is_read_each_time_while_no_watch_reports_its_changes() {
-    let (client, reads) = (client(), Reads::default());
-    assert_eq!(version(&reads, &client).await, "1");
-    assert_eq!(version(&reads, &client).await, "2");
+    let (client, cache) = (client(), ReferenceCache::default());
+    assert_eq!(version(&cache, &client).await, "1");
+    assert_eq!(version(&cache, &client).await, "2");
     let elsewhere = Some("other");
-    reads.handle(elsewhere, &Event::InitDone);
-    assert_eq!(version(&reads, &client).await, "3");
-    assert_eq!(version(&reads, &client).await, "4");
+    cache.handle(elsewhere, &Event::InitDone);
+    assert_eq!(version(&cache, &client).await, "3");
+    assert_eq!(version(&cache, &client).await, "4");
     let here = Some("mcp");
-    reads.handle(here, &Event::InitDone);
-    assert_eq!(version(&reads, &client).await, "5");
-    assert_eq!(version(&reads, &client).await, "5");
-    reads.handle(elsewhere, &Event::Init);
-    assert_eq!(version(&reads, &client).await, "5");
-    reads.handle(here, &Event::Init);
+    cache.handle(here, &Event::InitDone);
+    assert_eq!(version(&cache, &client).await, "5");
+    assert_eq!(version(&cache, &client).await, "5");
+    cache.handle(elsewhere, &Event::Init);
+    assert_eq!(version(&cache, &client).await, "5");
+    cache.handle(here, &Event::Init);
     assert_eq!(
-        version(&reads, &client).await,
+        version(&cache, &client).await,
         "6",
         "changes may have been missed"
     );
@@ -114,16 +114,16 @@ async fn an_object_is_read_each_time_while_no_watch_reports_its_changes() {
 #[tokio::test]
 async fn a_change_that_is_reported_during_a_read_is_not_lost() {
     let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
-    let (client, reads) = (Client::new(service, "default"), Arc::new(watched()));
+    let (client, cache) = (Client::new(service, "default"), Arc::new(watched()));
     let reading = {
-        let (client, reads) = (client.clone(), reads.clone());
-        tokio::spawn(async move { version(&reads, &client).await })
+        let (client, cache) = (client.clone(), cache.clone());
+        tokio::spawn(async move { version(&cache, &client).await })
     };
     let (_, answer) = pin!(&mut handle).next_request().await.unwrap();
-    assert_eq!(reads.handle(None, &event(2)), users());
+    assert_eq!(cache.handle(None, &event(2)), users());
     answer.send_response(Response::new(Body::from(config_map(1).to_string().into_bytes())));
     assert_eq!(reading.await.unwrap(), "1");
-    let again = tokio::spawn(async move { version(&reads, &client).await });
+    let again = tokio::spawn(async move { version(&cache, &client).await });
     let (_, answer) = pin!(&mut handle).next_request().await.unwrap();
     answer.send_response(Response::new(Body::from(config_map(2).to_string().into_bytes())));
     assert_eq!(again.await.unwrap(), "2");
@@ -150,14 +150,14 @@ async fn a_change_reconciles_the_objects_that_have_asked_for_what_changed() {
 
 #[tokio::test]
 async fn an_object_that_names_one_after_the_other_keeps_two() {
-    let (client, reads) = (client(), watched());
+    let (client, cache) = (client(), watched());
     for number in 0..5 {
         let name = format!("bundle-{number}");
-        reads.get(&client, &user(), &name).await.unwrap();
+        cache.get(&client, &user(), &name).await.unwrap();
     }
-    assert_eq!(reads.lock().objects.len(), MOST_NAMES);
-    reads.keep_only(|_| false);
-    let state = reads.lock();
+    assert_eq!(cache.lock().objects.len(), MAX_NAMES);
+    cache.keep_only(|_| false);
+    let state = cache.lock();
     assert_eq!((state.objects.len(), state.names.len()), (0, 0));
 }
 
@@ -194,12 +194,12 @@ fn a_bundle_is_kept_as_its_first_line_and_other_texts_not_at_all() {
 
 #[tokio::test]
 async fn references_of_deleted_objects_alone_are_not_kept() {
-    let (client, reads) = (client(), watched());
-    assert_eq!(version(&reads, &client).await, "1");
-    reads.keep_only(|_| true);
-    assert_eq!(version(&reads, &client).await, "1");
-    reads.keep_only(|_| false);
-    assert_eq!(version(&reads, &client).await, "2");
+    let (client, cache) = (client(), watched());
+    assert_eq!(version(&cache, &client).await, "1");
+    cache.keep_only(|_| true);
+    assert_eq!(version(&cache, &client).await, "1");
+    cache.keep_only(|_| false);
+    assert_eq!(version(&cache, &client).await, "2");
 }
 
 #[tokio::test]

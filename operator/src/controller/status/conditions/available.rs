@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::{ConditionValue, Status};
-use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::pods::has_ended;
 use crate::controller::status::status_inputs::StatusInputs;
@@ -16,10 +15,10 @@ use behalf_contract::Reason;
 
 /// Time after the start of a container from which a failing readiness probe counts as a fault, not as a
 /// start.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+const READINESS_GRACE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Time after the kubelet has accepted a Pod from which missing volumes count as a fault. Mounting takes seconds.
-const MOUNTING: SignedDuration = SignedDuration::from_secs(30);
+const MOUNT_GRACE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The inputs of the condition that neither the Deployment nor its Pods contain.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +34,6 @@ impl StatusInputs<'_> {
     /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
     pub(in crate::controller::status) fn available(
         &self,
-        found: &ClusterState,
         store_is_away: bool,
         now: Timestamp,
     ) -> ConditionValue {
@@ -43,7 +41,7 @@ impl StatusInputs<'_> {
             Some(deployment) => {
                 let template = self.template();
                 let moment = Moment { now, store_is_away };
-                condition(deployment, &found.existing.pods, template, moment)
+                condition(deployment, &self.found.existing.pods, template, moment)
             }
             None => ConditionValue::new(
                 Status::False,
@@ -225,7 +223,7 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<ConditionValue> {
                         running
                             .started_at
                             .as_ref()
-                            .is_none_or(|started| now.duration_since(started.0) > PATIENCE)
+                            .is_none_or(|started| now.duration_since(started.0) > READINESS_GRACE)
                     })
         });
     let silent: Vec<&str> = containers
@@ -264,7 +262,7 @@ fn without_volumes(pod: &Pod, now: Timestamp) -> Option<ConditionValue> {
         .iter()
         .flatten()
         .any(|condition| condition.type_ == "PodReadyToStartContainers" && condition.status == "False");
-    if !waits || now.duration_since(accepted_at) <= MOUNTING {
+    if !waits || now.duration_since(accepted_at) <= MOUNT_GRACE {
         return None;
     }
     let volumes = pod.spec.as_ref()?.volumes.iter().flatten();

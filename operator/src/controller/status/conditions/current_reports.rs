@@ -9,8 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::downstream_api::DownstreamApi;
 use super::{ConditionType, ConditionValue, Status, find};
-use crate::api::v1alpha1::{Internet, McpServerStatus, NetworkPolicyMode};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::api::v1alpha1::{Internet, NetworkPolicyMode};
 use crate::controller::names;
 use crate::controller::pods::{PodReport, UNREACHABLE_AFTER};
 use crate::controller::status::pod_identity::PodIdentity;
@@ -53,11 +52,8 @@ pub(in crate::controller::status) struct CurrentReports<'a> {
 impl<'a> CurrentReports<'a> {
     /// Documents count only from Pods that were created from the current template and report that they run its
     /// configuration with the planned identity.
-    pub(in crate::controller::status) fn of(
-        inputs: &'a StatusInputs<'a>,
-        found: &'a ClusterState,
-        previous: &'a McpServerStatus,
-    ) -> Self {
+    pub(in crate::controller::status) fn of(inputs: &'a StatusInputs<'a>) -> Self {
+        let StatusInputs { found, previous, .. } = inputs;
         let template = inputs.template();
         let digest = inputs.annotation(names::SIDECAR_DIGEST_ANNOTATION);
         let is_current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;

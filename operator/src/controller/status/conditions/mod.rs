@@ -33,14 +33,14 @@ pub(super) struct ConditionValue {
 }
 
 /// Maximum length of a message in bytes, within the limit of the schema.
-const LONGEST_MESSAGE: usize = 4000;
+const MAX_MESSAGE_LENGTH: usize = 4000;
 
 impl ConditionValue {
     /// Creates a condition. A message that is too long for a condition is cut.
     pub(super) fn new(status: Status, reason: Reason, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
-        if message.len() > LONGEST_MESSAGE {
-            let end = (0..=LONGEST_MESSAGE)
+        if message.len() > MAX_MESSAGE_LENGTH {
+            let end = (0..=MAX_MESSAGE_LENGTH)
                 .rev()
                 .find(|&index| message.is_char_boundary(index))
                 .unwrap_or(0);

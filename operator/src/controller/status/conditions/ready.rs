@@ -4,7 +4,7 @@ use super::{ConditionType, ConditionValue, Status};
 use behalf_contract::Reason;
 
 /// `Ready`, and whether all conditions that it depends on are True now.
-pub(in crate::controller::status) struct Summary {
+pub(in crate::controller::status) struct ReadySummary {
     pub(in crate::controller::status) value: ConditionValue,
     pub(in crate::controller::status) all_true: bool,
 }
@@ -14,7 +14,7 @@ pub(in crate::controller::status) struct Summary {
 pub(in crate::controller::status) fn summarize(
     parts: &[(ConditionType, &ConditionValue)],
     seen_before: bool,
-) -> Summary {
+) -> ReadySummary {
     let with = |status| parts.iter().filter(move |(_, value)| value.status == status);
     let all_true = parts.iter().all(|(_, value)| value.status == Status::True);
     let explain = |(kind, value): &(ConditionType, &ConditionValue)| {
@@ -45,5 +45,5 @@ pub(in crate::controller::status) fn summarize(
             ConditionValue::new(Status::Unknown, Reason::Verifying, unseen)
         }
     };
-    Summary { value, all_true }
+    ReadySummary { value, all_true }
 }

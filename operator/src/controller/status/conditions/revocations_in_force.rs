@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::current_reports::StatusAndReason;
 use super::{ConditionValue, Status, status_and_reason_of};
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::revocations_outcome::{RevocationsOutcome, RevocationsProgress};
 
 /// Computes the condition. `previous` is the condition of this generation. It stays while a Pod that becomes ready has not

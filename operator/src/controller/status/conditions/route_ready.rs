@@ -3,23 +3,21 @@
 use behalf_contract::Reason;
 
 use super::{ConditionValue, Status};
-use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{HttpRoute, RouteCondition, RouteParent, RouteParentStatus};
-use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::RoutePlan;
 use crate::controller::status::status_inputs::StatusInputs;
 
 impl StatusInputs<'_> {
     /// Computes `RouteReady`. While the object is refused, the route of the last accepted spec goes on.
-    pub(in crate::controller::status) fn route(
-        &self,
-        server: &McpServer,
-        found: &ClusterState,
-    ) -> Option<ConditionValue> {
+    pub(in crate::controller::status) fn route(&self) -> Option<ConditionValue> {
         let Some(plan) = self.plan else {
-            let route = found.existing.children.named::<HttpRoute>(&self.object.name)?;
-            let is_own = names::controller_uid(&route.metadata) == server.metadata.uid.as_deref();
+            let route = self
+                .found
+                .existing
+                .children
+                .named::<HttpRoute>(&self.object.name)?;
+            let is_own = names::controller_uid(&route.metadata) == self.server.metadata.uid.as_deref();
             return is_own.then(|| of_parents(route));
         };
         let made = self.children.and_then(|children| children.http_route.as_ref());

@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::Namespaces;

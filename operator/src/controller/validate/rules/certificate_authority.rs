@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::object_name;
 use crate::api::v1alpha1::{CertificateAuthorityRef, Entra};
-use crate::controller::dereference::dereferenced::BEGIN_CERTIFICATE;
+use crate::controller::dereference::cluster_state::BEGIN_CERTIFICATE;
 use crate::controller::validate::Refusal;
 
 /// The field for Entra and Azure DevOps, with the field of the name inside.

@@ -3,7 +3,7 @@
 use behalf_contract::{Keyring, ObjectIdentity};
 use kube::ResourceExt as _;
 
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::KeyringPlan;
 use crate::controller::validate::refusal::Refusal;
@@ -29,7 +29,7 @@ pub(in crate::controller::validate) fn keyring(
                 sealing: sealing.clone(),
             });
         }
-        (None, None) => return Some(KeyringPlan::Make),
+        (None, None) => return Some(KeyringPlan::Create),
     };
     let name = names::keyring_secret(&object.name);
     let owner = names::controller_uid(&secret.metadata);

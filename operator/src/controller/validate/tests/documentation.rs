@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::dereference::cluster_state::ClusterState;
 use crate::testing::{QUICKSTART, judge, merge, server, shared};
 
 /// The folders of the pages, below the root of the checkout.

@@ -6,7 +6,7 @@ use std::time::Duration;
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until `is_cached` returns true, for at most `limit`. Returns whether it did.
-pub async fn is_cached_within(limit: Duration, is_cached: impl Fn() -> bool) -> bool {
+pub async fn wait_until_cached(limit: Duration, is_cached: impl Fn() -> bool) -> bool {
     let cached = async {
         while !is_cached() {
             tokio::time::sleep(POLL).await;

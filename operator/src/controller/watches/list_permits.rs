@@ -15,58 +15,58 @@ use tokio::time::timeout;
 /// Maximum number of watches that list at the same time.
 const AT_ONCE: usize = 4;
 
-/// Maximum time that a watch keeps its place without an answer, so that lists which get none do not stop the others.
+/// Maximum time that a watch keeps its permit without an answer, so that lists which get none do not stop the others.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The places of watches that list.
+/// The permits of watches to list.
 #[derive(Debug, Clone)]
-pub(super) struct Lists(Arc<Semaphore>);
+pub(super) struct ListPermits(Arc<Semaphore>);
 
-impl Default for Lists {
+impl Default for ListPermits {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
-/// The events of a watch, and the place that it has while it lists.
+/// The events of a watch, and the permit that it has while it lists.
 struct Listing<K> {
     events: BoxStream<'static, watcher::Result<Event<K>>>,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 
     /// Whether the next event comes from a list.
     lists: bool,
 }
 
-impl Lists {
-    /// Returns the events of a watch, which waits for a place before it lists.
-    pub(super) fn in_turn<K: Send + 'static>(
+impl ListPermits {
+    /// Returns the events of a watch, which waits for a permit before it lists.
+    pub(super) fn limited<K: Send + 'static>(
         &self,
         events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     ) -> BoxStream<'static, watcher::Result<Event<K>>> {
-        let places = self.0.clone();
+        let permits = self.0.clone();
         let watch = Listing {
             events: events.boxed(),
-            place: None,
+            permit: None,
             lists: false,
         };
-        unfold((watch, places), |(mut watch, places)| async move {
-            if watch.lists && watch.place.is_none() {
+        unfold((watch, permits), |(mut watch, permits)| async move {
+            if watch.lists && watch.permit.is_none() {
                 // It fails only if somebody closes the semaphore.
-                watch.place = places.clone().acquire_owned().await.ok();
+                watch.permit = permits.clone().acquire_owned().await.ok();
             }
             let answer = timeout(SILENCE, watch.events.next()).await;
             let event = if let Ok(event) = answer {
                 event?
             } else {
-                watch.place = None;
+                watch.permit = None;
                 watch.events.next().await?
             };
             // kube asks for the first page after this event.
             watch.lists = matches!(event, Ok(Event::Init | Event::InitApply(_)));
             if !watch.lists {
-                watch.place = None;
+                watch.permit = None;
             }
-            Some((event, (watch, places)))
+            Some((event, (watch, permits)))
         })
         .boxed()
     }
@@ -82,8 +82,8 @@ mod tests {
     type Events = BoxStream<'static, watcher::Result<Event<()>>>;
 
     /// A watch that yields these events, and then waits for an answer.
-    fn watch(lists: &Lists, events: Vec<watcher::Result<Event<()>>>) -> Events {
-        lists.in_turn(stream::iter(events).chain(stream::pending()))
+    fn watch(permits: &ListPermits, events: Vec<watcher::Result<Event<()>>>) -> Events {
+        permits.limited(stream::iter(events).chain(stream::pending()))
     }
 
     fn has_next(watch: &mut Events) -> bool {
@@ -95,16 +95,16 @@ mod tests {
     #[case::failed(Err(watcher::Error::NoResourceVersion))]
     #[tokio::test]
     async fn a_watch_lists_only_when_another_one(#[case] end: watcher::Result<Event<()>>) {
-        let lists = Lists::default();
+        let permits = ListPermits::default();
         let mut others: Vec<_> = (1..AT_ONCE)
-            .map(|_| watch(&lists, vec![Ok(Event::Init)]))
+            .map(|_| watch(&permits, vec![Ok(Event::Init)]))
             .collect();
         for other in &mut others {
             assert!(has_next(other));
             assert!(!has_next(other), "its list gets no answer");
         }
-        let mut before = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitApply(())), end]);
-        let mut waits = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitDone)]);
+        let mut before = watch(&permits, vec![Ok(Event::Init), Ok(Event::InitApply(())), end]);
+        let mut waits = watch(&permits, vec![Ok(Event::Init), Ok(Event::InitDone)]);
         assert!(has_next(&mut before) && has_next(&mut before));
         assert!(has_next(&mut waits), "this event comes before the list");
         assert!(!has_next(&mut waits));
@@ -113,15 +113,15 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn lists_without_an_answer_do_not_stop_the_others() {
-        let lists = Lists::default();
-        let silent = (0..AT_ONCE).map(|_| watch(&lists, vec![Ok(Event::Init)]));
+        let permits = ListPermits::default();
+        let silent = (0..AT_ONCE).map(|_| watch(&permits, vec![Ok(Event::Init)]));
         for mut silent in silent {
             assert!(has_next(&mut silent));
             tokio::spawn(async move { silent.next().await });
         }
-        // The tasks take their places.
+        // The tasks take their permits.
         tokio::task::yield_now().await;
-        let mut waits = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitDone)]);
+        let mut waits = watch(&permits, vec![Ok(Event::Init), Ok(Event::InitDone)]);
         assert!(has_next(&mut waits));
         let began = tokio::time::Instant::now();
         assert!(matches!(waits.next().await, Some(Ok(Event::InitDone))));
