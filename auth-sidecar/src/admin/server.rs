@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path as PathParameter, Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
@@ -23,6 +24,7 @@ use super::messages::{
 use crate::oauth::shown_client_name;
 use crate::services::Services;
 use crate::sessions::{ActiveToken, ListedSession, RevokedSessions, SessionError, SessionId};
+use crate::telemetry::request_cause::remember_request;
 
 /// Mode of the socket: only the user of the sidecar may connect.
 const MODE: u32 = 0o600;
@@ -63,6 +65,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/sessions/{id}", delete(revoke_by_id))
         .route("/introspect", post(introspect))
         .route("/drain", post(drain))
+        .layer(from_fn(remember_request))
         .with_state(services)
 }
 

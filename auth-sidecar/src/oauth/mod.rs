@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use behalf_contract::endpoints;
@@ -39,6 +39,7 @@ pub(crate) use page::shown_client_name;
 
 use self::error::OAuthError;
 use crate::services::Services;
+use crate::telemetry::request_cause::remember_request;
 
 /// A path and its handler.
 type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
@@ -103,6 +104,7 @@ pub fn router<S>(services: Arc<Services>) -> Router<S> {
         .layer(from_fn_with_state(Arc::clone(&services), cors::cors))
         .merge(pages.method_not_allowed_fallback(wrong_method))
         .fallback(not_found)
+        .layer(from_fn(remember_request))
         .with_state(services)
 }
 

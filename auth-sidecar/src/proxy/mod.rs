@@ -39,6 +39,7 @@ mod user_limits;
 pub(crate) use self::exchange::CAPACITY as DOWNSTREAM_TOKENS;
 pub use self::server_session::PREFIX as SESSION_ID_PREFIX;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -48,7 +49,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use behalf_contract::endpoints;
 use behalf_runtime::has_media_type;
-use behalf_runtime::trace::{self, TraceContext};
+use behalf_runtime::trace;
 
 use self::answer::answer;
 use self::body::{MAX_BODY_BYTES, Message};
@@ -70,6 +71,7 @@ use crate::oauth;
 use crate::observe::user_answer;
 use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
+use crate::telemetry::request_cause::RequestCause;
 use crate::telemetry::security_event::SecurityEvent;
 use crate::telemetry::traces::McpTrace as _;
 
@@ -112,8 +114,13 @@ async fn handle(state: &ProxyState, request: Request) -> Response<Body> {
         options(request.headers())
     } else {
         let address = (state.services.trusted_proxies).client(request.extensions(), request.headers());
-        let mut audit = RequestAudit::begin(address);
-        match forward(state, request, &mut about, &mut audit).await {
+        let cause = RequestCause::arrived(request.headers());
+        let mut audit = RequestAudit::begin(cause, address);
+        // Pinned here, because the future is large and would be copied into the scope.
+        let forwarded = cause
+            .scope(pin!(forward(state, request, &mut about, &mut audit)))
+            .await;
+        match forwarded {
             Ok(response) => {
                 audit.answered(response.status());
                 response
@@ -172,15 +179,10 @@ async fn forward(
             .security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
-    let trace = trace::current();
-    let trace_id = match &trace {
-        Some(trace) => {
-            trace.authenticated(&session.user);
-            Some(trace.trace_id())
-        }
-        None => TraceContext::of(&parts.headers).map(|context| context.trace_id()),
-    };
-    audit.authenticated(&session, trace_id);
+    if let Some(trace) = trace::current() {
+        trace.authenticated(&session.user);
+    }
+    audit.authenticated(&session);
     if let Some(bearers) = &state.entra_bearers {
         bearers.limit(&state.services, &session).await?;
     }

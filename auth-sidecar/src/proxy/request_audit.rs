@@ -5,45 +5,43 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use behalf_runtime::trace::TraceId;
-use tokio::time::Instant;
 
 use crate::sessions::OpenSession;
 use crate::telemetry::audit::{self, Action, Event};
+use crate::telemetry::request_cause::{self, RequestCause};
 
 /// Collects what the audit line of one request contains. Writes a line for each tool call, and for each other request of a
 /// signed-in user that the sidecar refuses. Requests without a live session have no line: anybody can send them, and a
 /// flood would fill the disk.
 pub(super) struct RequestAudit {
-    began: Instant,
+    request: RequestCause,
     address: Option<IpAddr>,
     /// Present once the session is known, until the line is written.
     session: Option<Arc<OpenSession>>,
-    trace: Option<TraceId>,
     /// The tool that the request calls, as the log shows it: a client may choose a name of megabytes.
     tool: Option<String>,
 }
 
 impl RequestAudit {
-    /// A request that has just arrived from this address.
-    pub(super) fn begin(address: Option<IpAddr>) -> Self {
+    /// A request from this address.
+    pub(super) fn begin(request: RequestCause, address: Option<IpAddr>) -> Self {
         Self {
-            began: Instant::now(),
+            request,
             address,
             session: None,
-            trace: None,
             tool: None,
         }
     }
 
-    /// The request belongs to this session and trace.
-    pub(super) fn authenticated(&mut self, session: &Arc<OpenSession>, trace: Option<TraceId>) {
+    /// The request belongs to this session.
+    pub(super) fn authenticated(&mut self, session: &Arc<OpenSession>) {
         self.session = Some(Arc::clone(session));
-        self.trace = trace;
     }
 
-    /// The message of the request belongs to this trace.
+    /// The message of the request belongs to this trace. Lines of other events that the request causes have it, too.
     pub(super) fn trace(&mut self, trace: TraceId) {
-        self.trace = Some(trace);
+        self.request.trace = Some(trace);
+        request_cause::set_trace(trace);
     }
 
     /// The request calls this tool.
@@ -88,8 +86,7 @@ impl RequestAudit {
             .client(session.client_label())
             .session(&session.id)
             .address(self.address)
-            .trace(self.trace)
-            .took(self.began.elapsed());
+            .caused_by(self.request);
         write(event);
     }
 }

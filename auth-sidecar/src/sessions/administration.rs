@@ -7,8 +7,7 @@ use super::error::{SessionError, Unavailable};
 use super::summary::{Parts, Summary};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
-use crate::store::{Entry, Page, StoreKey};
-use crate::telemetry::audit::{Action, Event};
+use crate::store::{Entry, Page};
 
 /// Minimum number of listings by which the sessions of a user are revoked. A fail-over of a store may move a session behind the
 /// cursor of the first listing. The second one finds it.
@@ -80,10 +79,10 @@ impl Sessions {
 
     /// Revokes a session. Returns false if the store has none with this id.
     pub async fn revoke_by_id(&self, id: &SessionId) -> Result<bool, SessionError> {
-        let exists = self.store.get(&StoreKey::Session(*id)).await?.is_some();
+        let owner = self.owner(id).await?;
         let ended = self.end(id).await;
-        if exists {
-            let (event, reason) = (Event::of(Action::SessionEnd).session(id), "revoked_by_command");
+        if let Some(owner) = &owner {
+            let (event, reason) = (owner.end(id), "revoked_by_command");
             // Without an answer the store may have removed the session. A second try would not find it.
             if ended.is_ok() {
                 event.because(reason).succeeded();
@@ -92,7 +91,7 @@ impl Sessions {
             }
         }
         ended?;
-        Ok(exists)
+        Ok(owner.is_some())
     }
 
     /// Revokes all sessions of a user. Lists them until a listing finds none, at most eight times. A login during this call may

@@ -223,11 +223,12 @@ impl Sessions {
         id: &SessionId,
         reason: &'static str,
     ) -> Result<GrantError, GrantError> {
+        let owner = self.owner(id).await?;
         self.end(id).await?;
-        Event::of(Action::SessionEnd)
-            .session(id)
-            .because(reason)
-            .succeeded();
+        // Another request may have ended it at the same time. That one has written its line.
+        if let Some(owner) = owner {
+            owner.end(id).because(reason).succeeded();
+        }
         Ok(DeadGrant::Reused.into())
     }
 }

@@ -15,6 +15,7 @@ use super::repository::Change;
 use super::sign_in_again::SignInAgain;
 use super::{OpenSession, Sessions, renewal_lease};
 use crate::telemetry::audit::{Action, Event};
+use crate::telemetry::request_cause;
 
 /// A token is renewed when less than this time is left, so that a call and its On-Behalf-Of exchange end before
 /// the token expires.
@@ -126,7 +127,7 @@ impl Sessions {
                 end.pause = pause;
                 renewed
             };
-            let flight = trace::carry(renewal).boxed().shared();
+            let flight = trace::carry(request_cause::carry(renewal)).boxed().shared();
             tokio::spawn(flight.clone());
             flight
         };

@@ -20,7 +20,6 @@ mod finished_flows;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod grant;
-mod grant_audit;
 mod introspection;
 mod open_session;
 mod packed_token;
@@ -34,6 +33,7 @@ mod renewal_lease;
 mod renewals;
 mod repository;
 mod rules;
+mod session_audit;
 mod session_limit;
 mod shared_downstream;
 mod sign_in_again;

@@ -12,7 +12,6 @@ use super::{Sessions, later};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, StoreKey, Written};
-use crate::telemetry::audit::{Action, Event};
 
 /// Maximum number of sessions of one user through all clients.
 const MAX_SESSIONS: usize = 64;
@@ -49,12 +48,11 @@ impl Sessions {
             let end = later(self.clock.now(), self.rules.maximum_lifetime);
             if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
                 for id in oldest {
+                    let owner = self.owner(&id).await?;
                     self.end(&id).await?;
-                    Event::of(Action::SessionEnd)
-                        .user(user)
-                        .session(&id)
-                        .because("too_many_sessions")
-                        .succeeded();
+                    if let Some(owner) = owner {
+                        owner.end(&id).because("too_many_sessions").succeeded();
+                    }
                 }
                 return Ok(());
             }

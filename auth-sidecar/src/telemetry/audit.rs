@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use behalf_entra::{EntraError, UserIdentity};
 use behalf_runtime::AUDIT_TARGET;
-use behalf_runtime::trace::TraceId;
 
+use super::request_cause::{self, RequestCause};
 use crate::client_label::registered_label;
 use crate::session_id::SessionId;
 
@@ -73,15 +73,14 @@ pub(crate) struct Event<'a> {
     tool: Option<Cow<'a, str>>,
     reason: Option<&'static str>,
     status: Option<u16>,
-    duration: Option<Duration>,
+    cause: Option<RequestCause>,
     address: Option<IpAddr>,
     correlation_id: Option<&'a str>,
     error_code: Option<u32>,
-    trace_id: Option<TraceId>,
 }
 
 impl<'a> Event<'a> {
-    /// An event of which nothing else is known.
+    /// An event that the request of this task causes, if it has one. Nothing else is known of it.
     pub(crate) fn of(action: Action) -> Self {
         Self {
             action,
@@ -92,11 +91,10 @@ impl<'a> Event<'a> {
             tool: None,
             reason: None,
             status: None,
-            duration: None,
+            cause: request_cause::current(),
             address: None,
             correlation_id: None,
             error_code: None,
-            trace_id: None,
         }
     }
 
@@ -154,9 +152,9 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// The time from the arrival of the request until its answer began.
-    pub(crate) fn took(mut self, duration: Duration) -> Self {
-        self.duration = Some(duration);
+    /// The request that causes the event, of a task that has ended.
+    pub(crate) fn caused_by(mut self, cause: RequestCause) -> Self {
+        self.cause = Some(cause);
         self
     }
 
@@ -172,12 +170,6 @@ impl<'a> Event<'a> {
             self.correlation_id = refusal.correlation_id.as_deref();
             self.error_code = refusal.codes.first().copied();
         }
-        self
-    }
-
-    /// The trace of the request (W3C Trace Context), if there is one.
-    pub(crate) fn trace(mut self, trace: Option<TraceId>) -> Self {
-        self.trace_id = trace;
         self
     }
 
@@ -204,7 +196,7 @@ impl<'a> Event<'a> {
             event.action = action,
             event.outcome = outcome,
             event.reason = self.reason,
-            event.duration_ms = self.duration.map(milliseconds),
+            event.duration_ms = self.cause.map(|cause| milliseconds(cause.began.elapsed())),
             user.id = self.user.as_deref(),
             client.id = self.client_id.as_deref(),
             client.name = self.client_name.as_deref(),
@@ -214,7 +206,10 @@ impl<'a> Event<'a> {
             http.response.status_code = self.status,
             entra.correlation_id = self.correlation_id,
             entra.error_code = self.error_code,
-            trace.id = self.trace_id.map(tracing::field::display),
+            trace.id = self
+                .cause
+                .and_then(|cause| cause.trace)
+                .map(tracing::field::display),
             "{action}: {outcome}"
         );
     }

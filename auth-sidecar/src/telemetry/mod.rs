@@ -2,5 +2,6 @@
 
 pub(crate) mod audit;
 pub mod metrics;
+pub(crate) mod request_cause;
 pub mod security_event;
 pub(crate) mod traces;

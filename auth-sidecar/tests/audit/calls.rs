@@ -12,8 +12,12 @@ use url::Url;
 
 use crate::fake_server::FakeServer;
 use crate::fixture::{Answer, World, request};
-use crate::lines::{listen, remove, take, take_one, text};
+use crate::lines::{MEASURED, listen, remove, take, take_one, text};
 use crate::logins::label;
+
+/// The trace of each request that these tests send to `/mcp`, and its context.
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub(crate) const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A sidecar in front of the server at this address.
 async fn in_front_of(upstream: Url) -> World {
@@ -32,10 +36,7 @@ fn message(access_token: &str, message: &Value) -> Request<Body> {
         ("authorization", &*authorization),
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
-        (
-            "traceparent",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ),
+        ("traceparent", CONTEXT),
     ];
     let request = request(Method::POST, "/mcp", &headers);
     request.body(Body::from(message.to_string())).unwrap()
@@ -74,7 +75,7 @@ async fn line_of(world: &World, client_id: &str, access_token: &str, action: &st
         "user.id": ANA.object_id,
         "client.id": label(client_id),
         "session.id": session.id.to_string(),
-        "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "trace.id": TRACE,
     })
 }
 
@@ -89,7 +90,7 @@ async fn a_tool_call_names_the_tool_and_the_outcome_and_its_duration() {
 
     assert_eq!(post(&world, &tokens.access, &call("run")).await.status, 200);
     let mut line = take_one("tool_call");
-    assert!(remove(&mut line, "event.duration_ms").is_u64());
+    assert_eq!(remove(&mut line, "event.duration_ms"), MEASURED);
     expected["event.outcome"] = "success".into();
     expected["http.response.status_code"] = 200.into();
     assert_eq!(line, expected);
@@ -146,12 +147,12 @@ async fn a_call_with_a_token_of_entra_names_its_user_and_its_application() {
         "event.action": "tool_call",
         "user.id": ANA.object_id,
         "client.id": CLIENT_ID,
-        "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "trace.id": TRACE,
         "mcp.tool": "run",
     });
     let line = || {
         let mut line = take_one("tool_call");
-        assert!(remove(&mut line, "event.duration_ms").is_u64());
+        assert_eq!(remove(&mut line, "event.duration_ms"), MEASURED);
         // A part of the token's hash.
         assert_eq!(remove(&mut line, "session.id").as_str().unwrap().len(), 22);
         line

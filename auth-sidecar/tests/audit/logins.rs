@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::fixture::{REDIRECT_URI, World, request};
-use crate::lines::{listen, take, take_one};
+use crate::lines::{MEASURED, listen, take, take_one};
 
 /// Returns the label of a registered client, as docs/audit.md tells to compute it.
 pub(crate) fn label(client_id: &str) -> String {
@@ -37,6 +37,7 @@ async fn a_registration_names_the_client_and_the_address_behind_a_trusted_proxy(
     let expected = json!({
         "event.action": "client_registration",
         "event.outcome": "success",
+        "event.duration_ms": MEASURED,
         "client.id": label(&client_id),
         "client.name": "A ?client?",
         "client.address": "192.0.2.7",
@@ -53,6 +54,7 @@ async fn an_approval_and_a_denial_name_the_client() {
         let mut line = json!({
             "event.action": "consent",
             "event.outcome": outcome,
+            "event.duration_ms": MEASURED,
             "client.id": label(&client_id),
         });
         if let Some(reason) = reason {
@@ -80,6 +82,7 @@ async fn a_login_names_the_user_and_a_redeemed_code_the_session() {
     let mut expected = json!({
         "event.action": "login",
         "event.outcome": "success",
+        "event.duration_ms": MEASURED,
         "user.id": ANA.object_id,
         "client.id": label(&login.client_id),
     });
@@ -121,6 +124,7 @@ async fn a_login_that_entra_refuses_has_its_reason_and_the_ids_of_entra() {
     let expected = json!({
         "event.action": "login",
         "event.outcome": "failure",
+        "event.duration_ms": MEASURED,
         "entra.error_code": 53003,
         "client.id": label(&client_id),
     });
@@ -142,6 +146,7 @@ async fn a_login_whose_tokens_cannot_be_checked_has_a_line() {
     let expected = json!({
         "event.action": "login",
         "event.outcome": "failure",
+        "event.duration_ms": MEASURED,
         "event.reason": "KeysUnavailable",
         "client.id": label(&client_id),
     });
@@ -173,6 +178,7 @@ async fn a_login_whose_session_cannot_be_stored_names_the_user() {
     let expected = json!({
         "event.action": "login",
         "event.outcome": "failure",
+        "event.duration_ms": MEASURED,
         "event.reason": "SessionNotKept",
         "user.id": ANA.object_id,
         "client.id": label(&client_id),

@@ -37,3 +37,5 @@ mod nginx;
 mod sessions;
 #[cfg(test)]
 mod silence;
+#[cfg(test)]
+mod traces;

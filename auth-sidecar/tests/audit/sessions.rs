@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Method;
+use axum::http::{Method, Request};
 use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
@@ -12,11 +12,12 @@ use behalf_simulators::people::ANA;
 use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::answer::Tokens;
-use crate::calls::{call, list, post, server, world};
+use crate::calls::{TRACE, call, list, post, server, world};
 use crate::fixture::{Login, REDIRECT_URI, VERIFIER, World, encode, request};
-use crate::lines::{listen, remove, take, take_one};
+use crate::lines::{MEASURED, listen, remove, take, take_one};
 use crate::logins::label;
 
 /// The id of the session of this access token.
@@ -44,6 +45,7 @@ async fn a_refresh_names_user_client_and_session() {
     let expected = json!({
         "event.action": "token_refresh",
         "event.outcome": "success",
+        "event.duration_ms": MEASURED,
         "user.id": ANA.object_id,
         "client.id": label(&login.client_id),
         "session.id": session,
@@ -61,6 +63,7 @@ async fn a_session_that_its_client_revokes_has_one_line() {
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "success",
+        "event.duration_ms": MEASURED,
         "event.reason": "revoked_by_client",
         "user.id": ANA.object_id,
         "client.id": label(&login.client_id),
@@ -70,18 +73,21 @@ async fn a_session_that_its_client_revokes_has_one_line() {
 }
 
 #[tokio::test]
-async fn a_reused_code_or_refresh_token_names_the_session_that_it_ends() {
+async fn a_reused_code_or_refresh_token_names_the_session_that_it_ends_and_its_owner() {
     let (world, login, _, session) = signed_in().await;
     world.redeem(&login, &[]).await;
-    let expected = |reason: &str, session: &str| {
+    let expected = |reason: &str, login: &Login, session: &str| {
         json!({
             "event.action": "session_end",
             "event.outcome": "success",
+            "event.duration_ms": MEASURED,
             "event.reason": reason,
+            "user.id": ANA.object_id,
+            "client.id": label(&login.client_id),
             "session.id": session,
         })
     };
-    assert_eq!(take_one("session_end"), expected("code_reused", &session));
+    assert_eq!(take_one("session_end"), expected("code_reused", &login, &session));
 
     let (login, tokens) = world.session(ANA).await;
     let session = session_of(&world, &tokens.access).await;
@@ -93,7 +99,7 @@ async fn a_reused_code_or_refresh_token_names_the_session_that_it_ends() {
     world.refresh(&login.client_id, &tokens.refresh, &[]).await;
     assert_eq!(
         take_one("session_end"),
-        expected("refresh_token_reused", &session)
+        expected("refresh_token_reused", &login, &session)
     );
 }
 
@@ -188,7 +194,7 @@ async fn a_session_that_the_object_revokes_and_nobody_uses_has_a_line() {
 async fn a_revocation_over_the_socket_without_an_answer_of_the_store_is_not_called_a_success() {
     listen();
     let world = World::start().await;
-    let (_, tokens) = world.session(ANA).await;
+    let (login, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     world.store.lose_removals(false);
     world.sessions.revoke_by_id(&session.id).await.unwrap_err();
@@ -196,6 +202,8 @@ async fn a_revocation_over_the_socket_without_an_answer_of_the_store_is_not_call
         "event.action": "session_end",
         "event.outcome": "unknown",
         "event.reason": "revoked_by_command",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
         "session.id": session.id.to_string(),
     });
     assert_eq!(take_one("session_end"), expected);
@@ -205,7 +213,7 @@ async fn a_revocation_over_the_socket_without_an_answer_of_the_store_is_not_call
 async fn a_session_that_an_administrator_revokes_over_the_socket_has_one_line() {
     listen();
     let world = World::start().await;
-    let (_, tokens) = world.session(ANA).await;
+    let (login, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     assert!(world.sessions.revoke_by_id(&session.id).await.unwrap());
     let unknown = world.sessions.revoke_by_id(&session.id).await.unwrap();
@@ -214,7 +222,44 @@ async fn a_session_that_an_administrator_revokes_over_the_socket_has_one_line() 
         "event.action": "session_end",
         "event.outcome": "success",
         "event.reason": "revoked_by_command",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
         "session.id": session.id.to_string(),
+    });
+    assert_eq!(take_one("session_end"), expected);
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_that_a_request_on_the_socket_revokes_has_its_duration() {
+    let (world, _, _, session) = signed_in().await;
+    let request = Request::delete(format!("/sessions/{session}"));
+    let socket = behalf_auth_sidecar::admin::router(world.replicas[0].clone());
+    let answer = socket
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let line = take_one("session_end");
+    assert_eq!(
+        (&line["session.id"], &line["event.duration_ms"]),
+        (&json!(session), &json!(MEASURED))
+    );
+}
+
+#[tokio::test]
+async fn a_session_beyond_the_users_limit_names_its_user_and_client() {
+    let (world, login, _, session) = signed_in().await;
+    for _ in 0..64 {
+        world.login_of(&login.client_id, ANA).await;
+    }
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "success",
+        "event.duration_ms": MEASURED,
+        "event.reason": "too_many_sessions",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
+        "session.id": session,
     });
     assert_eq!(take_one("session_end"), expected);
 }
@@ -242,11 +287,13 @@ async fn a_session_that_entra_revoked_has_one_line() {
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "success",
+        "event.duration_ms": MEASURED,
         "event.reason": "revoked_by_entra",
         "user.id": ANA.object_id,
         "client.id": label(&login.client_id),
         "session.id": session,
         "entra.error_code": 50173,
+        "trace.id": TRACE,
     });
     assert_eq!(line, expected);
 }
@@ -271,6 +318,7 @@ async fn a_refresh_that_a_live_session_is_refused_has_the_reason() {
         json!({
             "event.action": "token_refresh",
             "event.outcome": "failure",
+            "event.duration_ms": MEASURED,
             "event.reason": reason,
             "user.id": ANA.object_id,
             "client.id": label(&client_id),
@@ -319,6 +367,7 @@ async fn a_code_with_a_wrong_client_or_verifier_has_the_reason() {
         let expected = json!({
             "event.action": "session_start",
             "event.outcome": "failure",
+            "event.duration_ms": MEASURED,
             "event.reason": reason,
             "user.id": ANA.object_id,
             "client.id": label(&login.client_id),
@@ -417,11 +466,13 @@ async fn a_session_that_entra_blocks_for_now_has_not_ended() {
         let expected = json!({
             "event.action": "session_block",
             "event.outcome": "success",
+            "event.duration_ms": MEASURED,
             "event.reason": "blocked_by_entra",
             "user.id": ANA.object_id,
             "client.id": label(&login.client_id),
             "session.id": session,
             "entra.error_code": 53003,
+            "trace.id": TRACE,
         });
         assert_eq!(line, expected);
         control.clear_faults().await.unwrap();
