@@ -67,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// Asserts that the answer is an OAuth error that must not be cached.
+    /// Asserts that the answer is an OAuth error that must not be cached. One that passes says when to try again.
     #[track_caller]
     pub(crate) fn assert_error(&self, status: u16, error: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
@@ -75,6 +75,10 @@ impl Answer {
         assert_eq!(self.header("cache-control"), Some("no-store"));
         let description = self.json()["error_description"].as_str().unwrap().to_owned();
         assert!(!description.is_empty() && description.is_ascii(), "{description}");
+        if status == 503 {
+            let seconds = self.header("retry-after").map(str::parse::<u64>);
+            assert!(matches!(seconds, Some(Ok(1..))), "{:?}", self.headers);
+        }
     }
 
     /// Asserts that the answer is a page of the sidecar, without redirect and cookie.
