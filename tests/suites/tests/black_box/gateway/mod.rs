@@ -99,6 +99,14 @@ impl Gateway<'_> {
         Ok(signed_in)
     }
 
+    /// Fails if an answer 503 to any client, also to a refresh, had no `Retry-After`.
+    async fn every_503_says_when_to_try_again(&self) -> TestResult {
+        let log = self.http()?.get(self.mcp.join("/without-retry-after")?);
+        let log = log.send().await?.error_for_status()?.text().await?;
+        ensure!(log.is_empty(), "503 without Retry-After: {log:.300}");
+        Ok(())
+    }
+
     async fn call(&self, http: &reqwest::Client, token: &str) -> TestResult<reqwest::Response> {
         Ok(call_with(http, &self.mcp, token).await?)
     }

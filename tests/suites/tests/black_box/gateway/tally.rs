@@ -32,7 +32,8 @@ pub(super) struct Counts {
     /// Refreshes that gave tokens.
     refreshes: u64,
 
-    /// Answers 503 with `Retry-After`, also to refreshes, by fault.
+    /// Answers 503 with `Retry-After`, also to refreshes, by fault. The log of the gateway shows whether those to refreshes had
+    /// the header: rmcp's client does not.
     unavailable: BTreeMap<&'static str, u64>,
 
     /// The tool's results that Azure DevOps is slow. A busy machine can delay its simulator beyond the server's limit.
@@ -60,8 +61,10 @@ impl Counts {
         self.unavailable.values().sum()
     }
 
-    /// Fails if there is a wrong answer, more answers 503 than `unavailable`, more slow ones than `slow`, or no refresh.
-    pub(super) fn are_allowed(&self, unavailable: u64, slow: u64) -> TestResult {
+    /// Fails if there is a wrong answer, not fewer than one answer 503 in a thousand beside `unavailable` of them, more slow
+    /// ones than `slow`, or no refresh.
+    pub(super) fn are_allowed(&self, unavailable: usize, slow: usize) -> TestResult {
+        let (unavailable, slow) = (unavailable as u64, slow as u64);
         ensure!(
             self.wrong == 0,
             "{} wrong answers: {:#?}",
@@ -74,8 +77,8 @@ impl Counts {
             self.slow
         );
         ensure!(
-            self.unavailable() <= unavailable,
-            "{} of {} answers were 503, and {unavailable} are allowed",
+            self.unavailable().saturating_sub(unavailable) * 1000 < self.answers(),
+            "{} of {} answers were 503: fewer than one in a thousand are allowed beside {unavailable}",
             self.unavailable(),
             self.answers()
         );
