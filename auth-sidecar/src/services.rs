@@ -246,6 +246,7 @@ impl Services {
             (&roots, config.egress_proxy.as_ref()),
             document_resolver,
             Arc::clone(&clock),
+            Arc::clone(&metrics),
         )
         .map_err(ServicesError::Trust)?;
         let tracer = match &config.tracing {

@@ -43,6 +43,11 @@ struct OperationLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 fn outcome(succeeded: bool) -> &'static str {
     if succeeded { "success" } else { "failure" }
 }
@@ -94,6 +99,7 @@ pub struct Metrics {
     answer_seconds: Seconds,
     entra_seconds: Family<GrantLabels, Seconds, fn() -> Seconds>,
     store_seconds: Family<OperationLabels, Seconds, fn() -> Seconds>,
+    document_seconds: Family<OutcomeLabels, Seconds, fn() -> Seconds>,
     spans_dropped: Family<ReasonLabels, Counter>,
     store_entries: Gauge,
     store_bytes: Gauge,
@@ -111,6 +117,7 @@ impl Default for Metrics {
         let answer_seconds = seconds();
         let entra_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
         let store_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
+        let document_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
         let spans_dropped = Family::<ReasonLabels, Counter>::default();
         let (store_entries, store_bytes) = (Gauge::default(), Gauge::default());
         create_counters(&security, &federation, &handshake);
@@ -167,6 +174,11 @@ impl Default for Metrics {
             store_seconds.clone(),
         );
         registry.register(
+            "metadata_document_seconds",
+            "Seconds of a fetch of a client's metadata document, by outcome",
+            document_seconds.clone(),
+        );
+        registry.register(
             "trace_spans_dropped",
             "Spans that the trace collector did not get, by reason",
             spans_dropped.clone(),
@@ -193,6 +205,7 @@ impl Default for Metrics {
             answer_seconds,
             entra_seconds,
             store_seconds,
+            document_seconds,
             spans_dropped,
             store_entries,
             store_bytes,
@@ -247,6 +260,14 @@ impl Metrics {
             outcome: outcome(succeeded),
         };
         observe(&self.store_seconds.get_or_create(&labels), seconds);
+    }
+
+    /// Counts a fetch of a client's metadata document.
+    pub fn metadata_document(&self, succeeded: bool, seconds: f64) {
+        let labels = OutcomeLabels {
+            outcome: outcome(succeeded),
+        };
+        observe(&self.document_seconds.get_or_create(&labels), seconds);
     }
 
     /// Counts spans that the trace collector did not get.
@@ -409,11 +430,12 @@ mod tests {
         metrics.handshake_probe("Verified", "ToolsListed");
         metrics.entra_request("on_behalf_of", true, 0.1);
         metrics.store_operation("get", true, 0.1);
+        metrics.metadata_document(true, 0.1);
         metrics.spans_dropped(DropReason::QueueFull, 1);
         let text = metrics.encode();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 13);
+        assert_eq!(names.len(), 14);
         for name in names {
             let counter = format!("| `{name}_total` |");
             assert!(

@@ -10,7 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Response};
 use behalf_auth_sidecar::clients::PublicAddresses;
-use behalf_contract::{MetadataDocumentsPolicy, SidecarConfig};
+use behalf_contract::{MetadataDocumentsPolicy, SidecarConfig, TracingConfig};
 use behalf_entra::Secret;
 use behalf_simulators::people::{ANA, BEN};
 use serde_json::json;
@@ -56,6 +56,39 @@ async fn a_client_signs_in_with_the_address_of_its_document_as_its_id() {
     world.refresh(CLIENT, &tokens.refresh, &[]).await.tokens();
     let form = [("token", tokens.refresh.as_str()), ("client_id", CLIENT)];
     assert_eq!(world.post_form("/revoke", &form, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn each_fetch_of_a_document_counts_by_outcome_and_a_bucket_names_the_trace_of_its_login() {
+    let host = host().await;
+    let world = host
+        .world_with(|config| {
+            config.tracing = Some(TracingConfig {
+                endpoint: "http://127.0.0.1:1".parse().unwrap(),
+                object: config.object.clone(),
+            });
+        })
+        .await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let context = format!("00-{trace}-00f067aa0ba902b7-01");
+    let missing = "https://client.example/missing";
+    for client_id in [CLIENT, CLIENT, missing] {
+        let path = world.authorize_path(client_id, &[]);
+        world.get_with(&path, &[("traceparent", &context)]).await;
+    }
+    let page = world.metrics.encode();
+    for outcome in ["success", "failure"] {
+        let line = format!("behalf_metadata_document_seconds_count{{outcome=\"{outcome}\"}} 1");
+        assert!(
+            page.contains(&line),
+            "the second login has the cached document: {page}"
+        );
+    }
+    let mut buckets = page
+        .lines()
+        .filter(|line| line.starts_with("behalf_metadata_document_seconds_bucket"));
+    let exemplar = format!("# {{trace_id=\"{trace}\"}}");
+    assert!(buckets.any(|line| line.contains(&exemplar)), "{page}");
 }
 
 #[tokio::test]

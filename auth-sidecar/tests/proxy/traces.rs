@@ -68,6 +68,15 @@ fn named<'spans>(spans: &'spans [ReceivedSpan], name: &str) -> &'spans ReceivedS
     span
 }
 
+/// Asserts that a bucket of this histogram names the trace of these tests.
+#[track_caller]
+fn assert_exemplar(sidecar: &Sidecar, buckets: &str) {
+    let page = sidecar.metrics.encode();
+    let exemplar = format!("# {{trace_id=\"{TRACE}\"}}");
+    let mut lines = page.lines().filter(|line| line.starts_with(buckets));
+    assert!(lines.any(|line| line.contains(&exemplar)), "{buckets}: {page}");
+}
+
 /// The ends of the export, and all spans until then.
 async fn flushed(sidecar: Sidecar, collector: &Collector) -> Vec<ReceivedSpan> {
     drop(sidecar.traces_end);
@@ -114,6 +123,7 @@ async fn the_spans_of_a_call_are_in_the_clients_trace_and_the_server_continues_i
     }
     let expected = format!("00-{TRACE}-{}-01", server.span_id);
     assert_eq!(world.server.only().header("traceparent"), Some(&*expected));
+    assert_exemplar(&sidecar, "behalf_mcp_answer_seconds_bucket{");
 }
 
 #[rstest]
@@ -227,6 +237,7 @@ async fn the_renewal_at_entra_is_in_the_trace_of_the_call_that_began_it() {
     );
     let counted = r#"behalf_entra_request_seconds_count{grant="refresh_token",outcome="success"}"#;
     assert_eq!(sidecar.count(counted), 1);
+    assert_exemplar(&sidecar, "behalf_entra_request_seconds_bucket{");
 }
 
 #[tokio::test]
@@ -247,6 +258,7 @@ async fn reads_and_writes_of_redis_are_in_the_trace_of_their_call() {
     assert_eq!(operation.trace_id, TRACE);
     assert_eq!(operation.parent_span_id, named(&spans, "tools/list").span_id);
     assert!(sidecar.count(r#"behalf_session_store_seconds_count{operation="get",outcome="success"}"#) > 0);
+    assert_exemplar(&sidecar, "behalf_session_store_seconds_bucket{");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use reqwest::dns::Resolve;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub(super) use content::Document;
 use content::{DocumentError, LARGEST, is_json};
@@ -34,6 +35,7 @@ use source::{LIMITS, Source};
 use super::error::ClientError;
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::token_bucket::Rate;
+use crate::telemetry::metrics::Metrics;
 
 /// The metadata documents that one address causes to be fetched. All users of a company together have a few clients, and a
 /// document is fetched once a minute at most.
@@ -66,6 +68,7 @@ pub(crate) struct MetadataDocuments {
     allowed_hosts: Vec<String>,
     source: Source,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     fetches: AddressBudgets,
     running: Semaphore,
     cache: Cache<DocumentUrl, Cached>,
@@ -119,6 +122,7 @@ impl MetadataDocuments {
         outgoing: (&TrustRoots, Option<&EgressProxy>),
         resolver: Arc<dyn Resolve>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, TrustError> {
         if config.policy == MetadataDocumentsPolicy::Disabled {
             return Ok(None);
@@ -128,6 +132,7 @@ impl MetadataDocuments {
             source: Source::new(outgoing, resolver, &config.hosts_by_name)?,
             fetches: AddressBudgets::new(DOCUMENTS_OF_ONE, DOCUMENTS, clock.now()),
             clock,
+            metrics,
             running: Semaphore::new(MOST_FETCHES),
             cache: Cache::new(MOST_DOCUMENTS),
         }))
@@ -199,9 +204,12 @@ impl MetadataDocuments {
         if !self.fetches.try_charge(caller, now) {
             return Err(DocumentError::Limited);
         }
-        tokio::time::timeout(LIMITS.request, self.read(url))
-            .await
-            .map_err(|late| DocumentError::Fetch(late.into()))?
+        let began = Instant::now();
+        let read = tokio::time::timeout(LIMITS.request, self.read(url)).await;
+        let read = read.unwrap_or_else(|late| Err(DocumentError::Fetch(late.into())));
+        let seconds = began.elapsed().as_secs_f64();
+        self.metrics.metadata_document(read.is_ok(), seconds);
+        read
     }
 
     async fn read(&self, url: &DocumentUrl) -> Result<(Document, SignedDuration), DocumentError> {
