@@ -7,19 +7,23 @@ use aes_gcm::aead::Aead as _;
 use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
 use axum::http::StatusCode;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_contract::ExchangePlace::Sidecar as InSidecar;
 use behalf_contract::Injection::Header;
 use behalf_contract::RedisTopology;
-use behalf_entra::Secret;
-use behalf_simulators::people::BEN;
+use behalf_simulators::entra::{Effect, Fault, RequestKind};
+use behalf_simulators::people::{ANA, BEN, CLIENT_ID};
+use behalf_simulators::sign_in::{Browser, Visit};
 use hkdf::Hkdf;
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::net::TcpListener;
+use url::Url;
 
 use crate::redis_server::{RedisServer, store_at};
-use crate::world::{KEY_MATERIAL, World, call};
+use crate::world::{CLIENT, KEY_MATERIAL, Login, Sidecar, World, call, read};
 
 /// Every name from which the sidecar derives a subkey, and the kinds of records.
 const NAMES: [&str; 13] = [
@@ -38,6 +42,12 @@ const NAMES: [&str; 13] = [
     "summary",
 ];
 
+/// The kinds of entries in the store.
+const KINDS: [&str; 6] = ["session", "downstream", "user", "pending", "finished", "renewal"];
+
+/// The keyring after the rotation: the key that sealed before, and the one that seals now.
+const KEYS: [(&str, [u8; 32]); 2] = [("k1", KEY_MATERIAL), ("k2", [8; 32])];
+
 fn hkdf(salt: &[u8], input: &[u8], info: &[u8]) -> [u8; 32] {
     let mut output = [0; 32];
     Hkdf::<Sha256>::new(Some(salt), input)
@@ -46,9 +56,15 @@ fn hkdf(salt: &[u8], input: &[u8], info: &[u8]) -> [u8; 32] {
     output
 }
 
-/// The subkey of a purpose, as `auth-sidecar/src/keys/ring.rs` derives it.
-fn subkey(name: &str) -> [u8; 32] {
-    hkdf(b"behalf/keys/1", &KEY_MATERIAL, name.as_bytes())
+/// The subkey of a key for a purpose, as `auth-sidecar/src/keys/ring.rs` derives it.
+fn subkey(material: &[u8; 32], name: &str) -> [u8; 32] {
+    hkdf(b"behalf/keys/1", material, name.as_bytes())
+}
+
+/// Every subkey of every key.
+fn subkeys() -> Vec<[u8; 32]> {
+    let of_key = |(_, material)| NAMES.map(|name| subkey(&material, name));
+    KEYS.into_iter().flat_map(of_key).collect()
 }
 
 /// Length of the beginning that decides whether a key is the right one.
@@ -115,16 +131,20 @@ impl Loot {
             let id = name.split(['{', '}']).nth(1).unwrap();
             ids.insert(URL_SAFE_NO_PAD.decode(id).unwrap());
         }
-        let mut inputs: Vec<Vec<u8>> = NAMES.iter().map(|name| subkey(name).to_vec()).collect();
+        let mut keys = subkeys();
+        let mut inputs: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
         inputs.extend(ids.iter().cloned());
-        inputs.extend([KEY_MATERIAL.to_vec(), Vec::new(), vec![0; 32]]);
+        inputs.extend(KEYS.map(|(_, material)| material.to_vec()));
+        inputs.extend([Vec::new(), vec![0; 32]]);
         inputs.extend_from_slice(secrets);
-        let mut keys: Vec<[u8; 32]> = NAMES.iter().map(|name| subkey(name)).collect();
-        for input in &inputs {
-            for id in &ids {
+        for (_, material) in KEYS {
+            let salt = subkey(&material, "record");
+            for (input, id) in inputs
+                .iter()
+                .flat_map(|input| ids.iter().map(move |id| (input, id)))
+            {
                 for label in [&b""[..], b"tokens", b"downstream"] {
-                    let info = [id.as_slice(), label].concat();
-                    keys.push(hkdf(&subkey("record"), input, &info));
+                    keys.push(hkdf(&salt, input, &[id.as_slice(), label].concat()));
                 }
             }
         }
@@ -159,8 +179,12 @@ impl Loot {
 
 /// The session secret in an access token or a code. Only its holder and the keyring together have it.
 fn secret_of(purpose: &str, sealed: &str) -> Vec<u8> {
-    let body = sealed.rsplit('.').next().unwrap();
-    let content = decrypt(&subkey(purpose), &URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+    let [_, id, body] = sealed.split('.').collect::<Vec<_>>()[..] else {
+        panic!("not a sealed text: {sealed}")
+    };
+    let (_, material) = KEYS.into_iter().find(|key| key.0 == id).unwrap();
+    let body = URL_SAFE_NO_PAD.decode(body).unwrap();
+    let content = decrypt(&subkey(&material, purpose), &body).unwrap();
     if purpose == "access" {
         // Behind the version and the session's id.
         return content[17..49].to_vec();
@@ -169,30 +193,130 @@ fn secret_of(purpose: &str, sealed: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(content["k"].as_str().unwrap()).unwrap()
 }
 
+/// A sidecar on a port, with its sessions in Redis.
+struct Installation {
+    world: World,
+    redis: RedisServer,
+    sidecar: Sidecar,
+    origin: Url,
+}
+
+impl Installation {
+    async fn start() -> Self {
+        let (world, redis) = (World::start().await, RedisServer::start(&[]).await);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let origin = Url::parse(&format!("http://localhost:{port}")).unwrap();
+        let mut config = world.config_for_client(Header);
+        config.public_url = origin.clone();
+        let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+        let sidecar = world.sidecar_with_store(config, Arc::new(store));
+        let app = sidecar.router.clone();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self {
+            world,
+            redis,
+            sidecar,
+            origin,
+        }
+    }
+
+    async fn calls(&self, login: &Login) {
+        assert_eq!(self.sidecar.post(login, &call()).await.status(), StatusCode::OK);
+    }
+
+    /// Ana signs in, and Entra's token must be renewed after 20 minutes.
+    async fn sign_in_for_half_an_hour(&self) -> Login {
+        let refresh_token = self.world.refresh_token().await;
+        let life = SignedDuration::from_mins(30);
+        self.sidecar
+            .sign_in_for(&self.world, life, Some(refresh_token))
+            .await
+    }
+
+    /// Adds a key that seals from now on. The other one still opens.
+    fn rotate(&self) {
+        let path = self.world.file("keyring.json");
+        let mut keyring: Value = serde_json::from_str(&read(&path)).unwrap();
+        let (id, material) = KEYS[1];
+        let key =
+            json!({"id": id, "material": STANDARD.encode(material), "createdAt": "2026-01-02T00:00:00Z"});
+        keyring["sessions"]["keys"].as_array_mut().unwrap().push(key);
+        keyring["sessions"]["sealing"] = id.into();
+        std::fs::write(path, keyring.to_string()).unwrap();
+        assert!(self.sidecar.services.keyring.reload().unwrap());
+    }
+
+    /// Ana signs in with a browser, through the consent page, Entra and the callback. Returns the code for the client.
+    async fn code_of_a_callback(&self) -> String {
+        let callback = self.origin.join("/callback").unwrap();
+        let control = self.world.control();
+        control
+            .add_redirect_uri(CLIENT_ID, callback.as_str())
+            .await
+            .unwrap();
+        let mut authorize = self.origin.join("/authorize").unwrap();
+        authorize.query_pairs_mut().extend_pairs([
+            ("response_type", "code"),
+            ("client_id", CLIENT),
+            ("redirect_uri", "http://127.0.0.1/callback"),
+            ("code_challenge", &URL_SAFE_NO_PAD.encode([0; 32])),
+            ("code_challenge_method", "S256"),
+        ]);
+        let visit = Visit::new(authorize, ANA.user_name);
+        let signed_in = Browser::new().unwrap().sign_in(&visit).await.unwrap();
+        signed_in.code.unwrap()
+    }
+
+    /// Steals everything while the tokens of this login are renewed.
+    async fn stolen_during_a_renewal(&self, login: &Login) -> Loot {
+        let control = self.world.control();
+        let renewals = async || {
+            control
+                .requests_of(RequestKind::RefreshToken)
+                .await
+                .unwrap()
+                .len()
+        };
+        let before = renewals().await;
+        let hold = Fault::always([RequestKind::RefreshToken], Effect::Hold);
+        control.add_fault(&hold).await.unwrap();
+        let steals = async {
+            while renewals().await == before {
+                tokio::task::yield_now().await;
+            }
+            let loot = Loot::of(&self.redis, &[]).await;
+            control.clear_faults().await.unwrap();
+            loot
+        };
+        tokio::join!(self.calls(login), steals).1
+    }
+}
+
 #[tokio::test]
 async fn the_whole_store_and_the_keyring_yield_no_token() {
-    let (world, redis) = (World::start().await, RedisServer::start(&[]).await);
-    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
-    let sidecar = world.sidecar_with_store(world.config(InSidecar, Header), Arc::new(store));
-    let refresh_token = world.refresh_token().await;
+    let installation = Installation::start().await;
+    let (world, sidecar) = (&installation.world, &installation.sidecar);
+    let renewing = installation.sign_in_for_half_an_hour().await;
     let logins = [
-        sidecar
-            .sign_in_for(&world, SignedDuration::from_mins(30), Some(refresh_token))
-            .await,
-        sidecar.sign_in_as(&world, BEN).await,
+        installation.sign_in_for_half_an_hour().await,
+        sidecar.sign_in_as(world, BEN).await,
     ];
     for login in &logins {
-        assert_eq!(sidecar.post(login, &call()).await.status(), StatusCode::OK);
+        installation.calls(login).await;
     }
+    installation.rotate();
     world.clock.advance(SignedDuration::from_mins(21));
     for login in &logins {
-        assert_eq!(sidecar.post(login, &call()).await.status(), StatusCode::OK);
+        installation.calls(login).await;
     }
-    let session = sidecar
-        .sessions
-        .open(&Secret::new(&*logins[1].access_token))
-        .await
-        .unwrap();
+    let refresh_token = &logins[1].refresh_token;
+    let refreshed = sidecar.sessions.refresh(refresh_token, CLIENT, None, None).await;
+    let refreshed = refreshed.unwrap();
+    let newest = refreshed.access_token.expose();
+    assert!(newest.starts_with("bha1.k2."), "sealed with the second key");
+    let code = installation.code_of_a_callback().await;
+    let session = sidecar.sessions.open(&refreshed.access_token).await.unwrap();
     let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
     let again = SignInAgain {
         claims: Some(claims.to_owned()),
@@ -200,9 +324,12 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
     };
     sidecar.sessions.require_sign_in(&session, again).await.unwrap();
 
+    let loot = installation.stolen_during_a_renewal(&renewing).await;
+    for kind in KINDS {
+        assert!(loot.contains(&format!("}}:{kind}")), "no entry {kind} was stolen");
+    }
     let tokens = world.control().secrets().await.unwrap();
     assert!(tokens.len() > 4, "Entra issued too little: {}", tokens.len());
-    let loot = Loot::of(&redis, &[]).await;
     assert!(loot.contains(BEN.object_id), "the summary is for administrators");
     assert!(
         loot.contains(&claims.replace('"', "\\\"")),
@@ -211,17 +338,27 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
     for token in &tokens {
         assert!(!loot.contains_token(&token.value), "{:?}", token.kind);
     }
-    for login in &logins {
-        let secret = secret_of("access", &login.access_token);
-        let secret_text = URL_SAFE_NO_PAD.encode(&secret);
-        for wanted in [&login.access_token, login.refresh_token.expose(), &secret_text] {
+    let of_clients = [&renewing, &logins[0], &logins[1]].map(|login| {
+        let access = secret_of("access", &login.access_token);
+        (access, vec![&*login.access_token, login.refresh_token.expose()])
+    });
+    let newer = [
+        (
+            secret_of("access", newest),
+            vec![newest, refreshed.refresh_token.expose()],
+        ),
+        (secret_of("code", &code), vec![&*code]),
+    ];
+    for (secret, texts) in of_clients.iter().chain(&newer) {
+        let secret_text = URL_SAFE_NO_PAD.encode(secret);
+        for wanted in texts.iter().copied().chain([&*secret_text]) {
             assert!(!loot.contains(wanted), "a client's token");
         }
-        assert!(!loot.contains_bytes(&secret));
+        assert!(!loot.contains_bytes(secret));
     }
 
     // The thief looks in the right place: with the secret of one access token he reads that session.
-    let opened = Loot::of(&redis, &[secret_of("access", &logins[1].access_token)]).await;
+    let opened = Loot::of(&installation.redis, &[secret_of("access", newest)]).await;
     let found = tokens.iter().filter(|token| opened.contains_token(&token.value));
     assert!(found.count() >= 2, "the user token and the downstream token");
     assert!(!opened.contains_token(&logins[0].at_entra), "another session");
