@@ -76,9 +76,13 @@ impl DocumentHost {
     }
 
     /// Starts such a sidecar behind nginx with TLS and HTTP/2.
-    pub(crate) async fn world_behind_a_gateway(&self) -> World {
+    pub(crate) async fn world_behind_a_gateway(&self, adjust: impl FnOnce(&mut SidecarConfig)) -> World {
         let resolver = Arc::new(self.resolver());
-        World::start_with_resolver(1, Door::Gateway, resolver, |config| self.trusted_by(config)).await
+        World::start_with_resolver(1, Door::Gateway, resolver, |config| {
+            self.trusted_by(config);
+            adjust(config);
+        })
+        .await
     }
 
     pub(crate) async fn world_resolving(

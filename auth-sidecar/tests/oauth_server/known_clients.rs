@@ -1,6 +1,7 @@
 //! The known MCP clients, each with its own registration, redirect URI and parameters: a whole login and a refresh through
 //! a gateway with TLS and HTTP/2.
 
+use behalf_contract::StaticClient;
 use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
 use reqwest::{RequestBuilder, Version};
@@ -13,9 +14,10 @@ use crate::client_examples;
 use crate::document_host::DocumentHost;
 use crate::fixture::{VERIFIER, World, challenge, encode};
 
-/// The client as it appears at `/register` or in its document, and what it sends later.
+/// The client as it appears at `/register`, in its document or in the configuration of the server, and what it sends later.
 struct KnownClient {
-    /// The body of its registration, or its metadata document, which has a `client_id`.
+    /// The body of its registration; or its metadata document, whose `client_id` is an address; or, with another `client_id`, its
+    /// entry in `spec.clients.static`.
     metadata: Value,
 
     /// The redirect URI of its login.
@@ -52,6 +54,11 @@ fn registration(name: &str, redirect_uris: &[&str]) -> Value {
     })
 }
 
+/// A client that the administrator lists, with an id that the user writes into its configuration.
+fn listed(client_id: &str, name: &str, redirect_uris: &[&str]) -> Value {
+    json!({"client_id": client_id, "client_name": name, "redirect_uris": redirect_uris})
+}
+
 fn vs_code_document() -> KnownClient {
     let id = "https://vscode.dev/oauth/client-metadata.json";
     let mut document = document(
@@ -82,6 +89,12 @@ fn vs_code_registration() -> KnownClient {
     client(body, "https://vscode.dev/redirect")
 }
 
+/// VS Code asks for a client id if it can get none, and reads `oauth.clientId`.
+fn vs_code_listed() -> KnownClient {
+    let uris = ["http://127.0.0.1:33418/", "https://vscode.dev/redirect"];
+    client(listed("vs-code", "Visual Studio Code", &uris), uris[0])
+}
+
 fn claude_code_document() -> KnownClient {
     let id = "https://claude.ai/oauth/claude-code-client-metadata";
     let uris = ["http://localhost/callback", "http://127.0.0.1/callback"];
@@ -97,6 +110,12 @@ fn claude_code_registration() -> KnownClient {
         registration("Claude Code", &uris),
         "http://localhost:54545/callback",
     )
+}
+
+/// `claude mcp add --client-id … --callback-port 8123`
+fn claude_code_listed() -> KnownClient {
+    let uri = "http://localhost:8123/callback";
+    client(listed("claude-code", "Claude Code", &[uri]), uri)
 }
 
 fn claude_document() -> KnownClient {
@@ -120,6 +139,15 @@ fn claude_registration() -> KnownClient {
     client(registration("Claude", &[uri]), uri)
 }
 
+/// The client id in the advanced settings of a connector.
+fn claude_listed() -> KnownClient {
+    let uris = [
+        "https://claude.ai/api/mcp/auth_callback",
+        "https://claude.com/api/mcp/auth_callback",
+    ];
+    client(listed("claude-connector", "Claude", &uris), uris[0])
+}
+
 fn chatgpt_document() -> KnownClient {
     let uri = "https://chatgpt.com/connector_platform_oauth_redirect";
     let mut document = document("https://chatgpt.com/oauth/client.json", "ChatGPT", &[uri]);
@@ -134,10 +162,24 @@ fn chatgpt_registration() -> KnownClient {
     client(registration("ChatGPT", &[uri]), uri)
 }
 
+/// The document for servers that send `iss` (RFC 9207), which all share.
 fn codex_document() -> KnownClient {
     let uris = ["http://127.0.0.1/callback", "http://localhost/callback"];
     let document = document("https://chatgpt.com/oauth/codex/client.json", "Codex", &uris);
     client(document, "http://127.0.0.1:1455/callback")
+}
+
+/// The document with the id that Codex derives from the address of the server (openai/codex#30460).
+fn codex_document_of_one_server() -> KnownClient {
+    let id = "https://chatgpt.com/oauth/codex/0f3a9c/client.json";
+    let uris = [
+        "http://127.0.0.1/callback/0f3a9c",
+        "http://localhost/callback/0f3a9c",
+    ];
+    client(
+        document(id, "Codex", &uris),
+        "http://127.0.0.1:1455/callback/0f3a9c",
+    )
 }
 
 fn codex_registration() -> KnownClient {
@@ -160,6 +202,11 @@ fn cursor_document() -> KnownClient {
 
 fn cursor_registration() -> KnownClient {
     client(registration("Cursor", &CURSOR), CURSOR[0])
+}
+
+/// `auth.CLIENT_ID` and `auth.scopes` in the configuration of a server.
+fn cursor_listed() -> KnownClient {
+    client(listed("cursor", "Cursor", &CURSOR), CURSOR[0])
 }
 
 fn older_cursor() -> KnownClient {
@@ -200,6 +247,11 @@ fn inspector_web() -> KnownClient {
     client(registration("MCP Inspector", &[uri]), uri)
 }
 
+fn inspector_listed() -> KnownClient {
+    let uri = "http://127.0.0.1:6276/oauth/callback";
+    client(listed("inspector", "MCP Inspector", &[uri]), uri)
+}
+
 fn opencode_document() -> KnownClient {
     let uris = ["http://127.0.0.1/callback", "http://localhost/callback"];
     let document = document(
@@ -225,6 +277,15 @@ fn mcp_remote() -> KnownClient {
     }
 }
 
+/// `--static-oauth-client-info`
+fn mcp_remote_listed() -> KnownClient {
+    let uri = "http://localhost:3334/oauth/callback";
+    KnownClient {
+        metadata: listed("mcp-remote", "MCP CLI Proxy", &[uri]),
+        ..mcp_remote()
+    }
+}
+
 fn postman() -> KnownClient {
     let uri = "https://oauth.pstmn.io/v1/browser-callback";
     client(registration("Postman", &[uri]), uri)
@@ -238,21 +299,32 @@ fn warp() -> KnownClient {
     }
 }
 
+/// Its redirect URI is not published. A loopback address is what a program on the user's machine can have.
+fn windsurf() -> KnownClient {
+    let uri = "http://127.0.0.1:49813/oauth/callback";
+    client(registration("Windsurf", &[uri]), uri)
+}
+
 /// Regression: Entra registers no clients: `azure-devops-mcp#1077`, `azure-devops-mcp#1272`, `azure-devops-mcp#1417`,
 /// `copilot-cli#4582` (AADSTS900144).
 #[rstest]
 #[case::vs_code_document(vs_code_document())]
 #[case::vs_code_registration(vs_code_registration())]
+#[case::vs_code_listed(vs_code_listed())]
 #[case::claude_code_document(claude_code_document())]
 #[case::claude_code_registration(claude_code_registration())]
+#[case::claude_code_listed(claude_code_listed())]
 #[case::claude_document(claude_document())]
 #[case::claude_registration(claude_registration())]
+#[case::claude_listed(claude_listed())]
 #[case::chatgpt_document(chatgpt_document())]
 #[case::chatgpt_registration(chatgpt_registration())]
 #[case::codex_document(codex_document())]
+#[case::codex_document_of_one_server(codex_document_of_one_server())]
 #[case::codex_registration(codex_registration())]
 #[case::cursor_document(cursor_document())]
 #[case::cursor_registration(cursor_registration())]
+#[case::cursor_listed(cursor_listed())]
 #[case::older_cursor(older_cursor())]
 #[case::copilot_cli_document(copilot_cli_document())]
 #[case::copilot_cli_registration(copilot_cli_registration())]
@@ -260,11 +332,14 @@ fn warp() -> KnownClient {
 #[case::gemini_cli(gemini_cli())]
 #[case::inspector_cli(inspector_cli())]
 #[case::inspector_web(inspector_web())]
+#[case::inspector_listed(inspector_listed())]
 #[case::opencode_document(opencode_document())]
 #[case::opencode_registration(opencode_registration())]
 #[case::mcp_remote(mcp_remote())]
+#[case::mcp_remote_listed(mcp_remote_listed())]
 #[case::postman(postman())]
 #[case::warp(warp())]
+#[case::windsurf(windsurf())]
 #[tokio::test]
 async fn a_known_client_signs_in_and_refreshes_through_a_gateway(#[case] client: KnownClient) {
     let name = &client.metadata["client_name"];
@@ -274,7 +349,10 @@ async fn a_known_client_signs_in_and_refreshes_through_a_gateway(#[case] client:
         client.redirect_uri
     );
     let host = DocumentHost::start().await;
-    let world = host.world_behind_a_gateway().await;
+    let listed = listed_client(&client.metadata);
+    let world = host
+        .world_behind_a_gateway(|config| config.clients.r#static = listed.into_iter().collect())
+        .await;
     let client_id = introduce(&host, &world, &client.metadata).await;
     let code = sign_in(&world, &client, &client_id).await;
     let resource = world.resource();
@@ -297,7 +375,19 @@ async fn a_known_client_signs_in_and_refreshes_through_a_gateway(#[case] client:
     token(&world, &refresh).await.tokens();
 }
 
-/// Publishes the client's document, or registers the client. Returns its id.
+/// Returns the entry in `spec.clients.static` of a client that neither registers itself nor has a document.
+fn listed_client(metadata: &Value) -> Option<StaticClient> {
+    let client_id = metadata["client_id"]
+        .as_str()
+        .filter(|id| !id.starts_with("https://"))?;
+    Some(StaticClient {
+        client_id: client_id.to_owned(),
+        display_name: metadata["client_name"].as_str().unwrap().to_owned(),
+        redirect_uris: serde_json::from_value(metadata["redirect_uris"].clone()).unwrap(),
+    })
+}
+
+/// Publishes the client's document, or registers the client unless the configuration lists it. Returns its id.
 async fn introduce(host: &DocumentHost, world: &World, metadata: &Value) -> String {
     if let Some(id) = metadata["client_id"].as_str() {
         host.publish(metadata);
