@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Method;
 use behalf_auth_sidecar::host_key::HostKey;
+use behalf_contract::ExchangePlace::{self, Server, Sidecar};
+use behalf_contract::Injection::{self, Argument, Header};
 use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 use behalf_entra::SystemClock;
 use behalf_simulators::azure_devops::{
@@ -12,6 +14,7 @@ use behalf_simulators::azure_devops::{
 };
 use behalf_simulators::entra::{Fault, Policy, RequestKind};
 use behalf_simulators::people::ANA;
+use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -26,12 +29,14 @@ struct Pod {
 }
 
 impl Pod {
-    async fn start() -> Self {
+    async fn start(at: ExchangePlace, injection: Injection) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}/mcp", listener.local_addr().unwrap());
         let world = World::start_with(|config| {
             config.upstream = upstream.parse().unwrap();
             config.sessions.access_token_lifetime_seconds = 24 * 3600;
+            config.token_exchange.at = at;
+            config.token_exchange.injection = injection;
         })
         .await;
         world.entra_tokens_live_an_hour().await;
@@ -43,6 +48,8 @@ impl Pod {
         let host_key = HostKey::from_random(&[42; 32]);
         let host_key_file = folder.path().join("host-key");
         std::fs::write(&host_key_file, host_key.header_value()).unwrap();
+        let sidecar = &world.replicas[0].config;
+        let exchanges = at == ExchangePlace::Server;
         let config = ServerConfig {
             azure_dev_ops: AzureDevOpsConfig {
                 organization: ORGANIZATION.to_owned(),
@@ -55,8 +62,8 @@ impl Pod {
                     identity: azure.identity_url(),
                 },
             },
-            entra: None,
-            token_exchange: world.replicas[0].config.token_exchange.clone(),
+            entra: exchanges.then(|| sidecar.entra.clone()),
+            token_exchange: sidecar.token_exchange.clone(),
             certificate_authority_file: None,
             host_key_file,
             tracing: None,
@@ -66,7 +73,9 @@ impl Pod {
                 probes: "127.0.0.1:3001".parse().unwrap(),
             },
         };
-        let app = behalf_mcp_server::serve::pod_app(&config, None, false, Arc::new(SystemClock)).unwrap();
+        // The Pod's own token, which both containers may have.
+        let token = exchanges.then(|| sidecar.keyring_file.with_file_name("token"));
+        let app = behalf_mcp_server::serve::pod_app(&config, token, false, Arc::new(SystemClock)).unwrap();
         tokio::spawn(async move { axum::serve(listener, app.router()).await });
         Self { world, azure }
     }
@@ -129,9 +138,16 @@ impl Pod {
 
 /// Regression: Conditional Access ended in an error that starts no login: `claude-code#48000`, `ms-365-mcp-server#485`,
 /// `vscode#319673`.
+#[rstest]
+#[case::in_the_sidecar(Sidecar, Header)]
+#[case::in_the_server(Server, Header)]
+#[case::in_the_server_with_the_argument(Server, Argument)]
 #[tokio::test]
-async fn a_challenge_at_the_renewal_of_a_users_token_reaches_the_client_and_its_next_login_once() {
-    let pod = Pod::start().await;
+async fn a_challenge_at_the_renewal_of_a_users_token_reaches_the_client_and_its_next_login_once(
+    #[case] at: ExchangePlace,
+    #[case] injection: Injection,
+) {
+    let pod = Pod::start(at, injection).await;
     let (login, tokens) = pod.world.session(ANA).await;
     pod.calls(&tokens).await;
     pod.world.advance(3001);
@@ -146,12 +162,42 @@ async fn a_challenge_at_the_renewal_of_a_users_token_reaches_the_client_and_its_
     assert_eq!(claims, [None], "the claims were sent twice");
 }
 
+/// The sign-in has no second factor, and Azure DevOps demands one.
+#[rstest]
+#[case::in_the_sidecar(Sidecar, Header)]
+#[case::in_the_server(Server, Header)]
+#[case::in_the_server_with_the_argument(Server, Argument)]
+#[tokio::test]
+async fn a_challenge_at_the_exchange_reaches_the_client_and_its_next_login_once(
+    #[case] at: ExchangePlace,
+    #[case] injection: Injection,
+) {
+    let pod = Pod::start(at, injection).await;
+    let (login, tokens) = pod.world.session(ANA).await;
+    let control = pod.world.entra.control();
+    let policies = [Policy::multi_factor()];
+    control.put_policies(ANA.user_name, &policies).await.unwrap();
+    pod.is_challenged(&login, &tokens, RequestKind::OnBehalfOf).await;
+    let (renewed, claims) = pod.sign_in_again(&login).await;
+    assert!(matches!(&claims[..], [None, Some(_)]), "{claims:?}");
+    pod.calls(&renewed).await;
+    let (_, claims) = pod.sign_in_again(&login).await;
+    assert_eq!(claims, [None], "the claims were sent twice");
+}
+
 /// Continuous access evaluation: Azure DevOps takes a token no longer, before it expires. Entra gets its claims, and demands
 /// a sign-in.
+#[rstest]
+#[case::in_the_sidecar(Sidecar, Header)]
+#[case::in_the_server(Server, Header)]
+#[case::in_the_server_with_the_argument(Server, Argument)]
 #[tokio::test]
-async fn a_challenge_of_azure_devops_reaches_the_client_and_its_next_login_once() {
+async fn a_challenge_of_azure_devops_reaches_the_client_and_its_next_login_once(
+    #[case] at: ExchangePlace,
+    #[case] injection: Injection,
+) {
     const OF_AZURE_DEVOPS: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
-    let pod = Pod::start().await;
+    let pod = Pod::start(at, injection).await;
     let (login, tokens) = pod.world.session(ANA).await;
     pod.calls(&tokens).await;
     let control = pod.world.entra.control();
