@@ -1,5 +1,6 @@
 //! A session store that a test can make unreachable.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +38,8 @@ pub(crate) struct Breakable {
     keeps_sessions: AtomicBool,
     /// The next listing finds nothing.
     hides_next_listing: AtomicBool,
+    /// The keys of all entries that were ever written.
+    written: Mutex<BTreeSet<StoreKey>>,
 }
 
 impl Breakable {
@@ -56,7 +59,20 @@ impl Breakable {
             session_reads: AtomicUsize::new(0),
             keeps_sessions: AtomicBool::new(false),
             hides_next_listing: AtomicBool::new(false),
+            written: Mutex::default(),
         }
+    }
+
+    /// Returns every entry of the store.
+    pub(crate) async fn entries(&self) -> BTreeMap<StoreKey, Entry> {
+        let keys = self.written.lock().unwrap().clone();
+        let mut entries = BTreeMap::new();
+        for key in keys {
+            if let Some(entry) = self.memory.get(&key).await.unwrap() {
+                entries.insert(key, entry);
+            }
+        }
+        entries
     }
 
     /// Refuses every write because of its memory.
@@ -151,6 +167,7 @@ impl SessionStore for Breakable {
             self.pending.lock().unwrap().push(sealed);
             self.pending_revisions.lock().unwrap().push(expected + 1);
         }
+        self.written.lock().unwrap().insert(key.clone());
         self.memory.put(key, expected, value, expires_at).await
     }
 

@@ -57,7 +57,7 @@ async fn a_session_list_of_another_user_ends_no_sessions() {
 }
 
 /// Returns the key of a user in the store.
-fn user_key(person: Person) -> [u8; 32] {
+pub(crate) fn user_key(person: Person) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [TENANT_ID, person.object_id] {
         hash.update((part.len() as u64).to_be_bytes());

@@ -2,12 +2,14 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use behalf_auth_sidecar::store::StoreKey;
 use behalf_contract::Outcome;
 use behalf_entra::Secret;
 use behalf_simulators::entra::{Effect, Fault, IssuerFixture, MintRequest, RequestKind, ServiceAccountToken};
 use behalf_simulators::people::{ANA, BEN, CLIENT_ID};
 use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, Visit};
 
+use crate::exchanged_entries::user_key;
 use crate::fixture::{REDIRECT_URI, World, request};
 
 #[tokio::test]
@@ -97,9 +99,11 @@ async fn without_consent_there_is_no_login() {
 
 /// Regression: `gateway sample (state as cache key)`, with which a client could name an entry of somebody else.
 #[tokio::test]
-async fn every_state_of_a_client_comes_back_unchanged() {
+async fn every_state_of_a_client_comes_back_unchanged_and_touches_no_entry_of_the_store() {
     let world = World::start().await;
-    let client_id = world.register(&[REDIRECT_URI]).await;
+    let (login, _) = world.session(BEN).await;
+    world.login_of(&login.client_id, ANA).await;
+    let sessions_of_ana = StoreKey::User(user_key(ANA));
     for state in [
         "EntraToken-x",
         "ClientInfo-x",
@@ -107,29 +111,30 @@ async fn every_state_of_a_client_comes_back_unchanged() {
         "../../x",
         "a b&c=d\u{e9}\"<>",
         "%00",
+        "",
     ] {
-        let url = world
-            .base
-            .join(&world.authorize_path(&client_id, &[("state", state)]))
-            .unwrap();
-        let signed_in = Browser::new()
-            .unwrap()
-            .sign_in(&Visit::new(url, ANA.user_name))
-            .await
-            .unwrap();
-        assert_eq!(signed_in.state.as_deref(), Some(state));
+        let before = world.store.entries().await;
+        let path = world.authorize_path(&login.client_id, &[("state", state)]);
+        let visit = Visit::new(world.base.join(&path).unwrap(), ANA.user_name);
+        let signed_in = Browser::new().unwrap().sign_in(&visit).await.unwrap();
+        // Without a value the request has no parameter.
+        assert_eq!(
+            signed_in.state.as_deref(),
+            Some(state).filter(|state| !state.is_empty())
+        );
         assert!(signed_in.code.is_some());
+
+        let mut after = world.store.entries().await;
+        for (key, entry) in before.iter().filter(|(key, _)| **key != sessions_of_ana) {
+            assert_eq!(after.remove(key).as_ref(), Some(entry), "{state} changed {key:?}");
+        }
+        after.remove(&sessions_of_ana);
+        let new: Vec<_> = after.into_keys().collect();
+        assert!(
+            matches!(new[..], [StoreKey::Session(_), StoreKey::Finished(_)]),
+            "an ordinary login writes these: {new:?}"
+        );
     }
-    let url = world
-        .base
-        .join(&world.authorize_path(&client_id, &[("state", "")]))
-        .unwrap();
-    let signed_in = Browser::new()
-        .unwrap()
-        .sign_in(&Visit::new(url, ANA.user_name))
-        .await
-        .unwrap();
-    assert_eq!((signed_in.state, signed_in.code.is_some()), (None, true));
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ async fn a_refusal_that_a_login_cannot_fix_is_a_tool_result(#[case] policy: Poli
     assert!(world.server.received().is_empty());
 }
 
+/// Regression: `toolhive#5325`, where users had to add the exchange themselves, and nothing named its consent.
 #[tokio::test]
 async fn a_missing_consent_is_reported_until_an_exchange_succeeds() {
     let world = World::start().await;

@@ -28,7 +28,7 @@ fn a_command_of_another_writer_is_replaced_while_no_pod_reports() {
     }
 }
 
-/// Regression: `toolhive#2390`, `toolhive#3119`, `toolhive#5325`, where users had to find the setup of Entra themselves.
+/// Regression: `toolhive#2390`, `toolhive#3119`, where users had to find the setup of Entra themselves.
 #[test]
 fn a_wrong_credential_names_the_fix_and_the_exact_command() {
     let mut world = World::new();
