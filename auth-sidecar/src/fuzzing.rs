@@ -5,7 +5,7 @@ pub use crate::clients::fuzzing::{client_document, redirect_uri};
 pub use crate::keys::fuzzing::{envelope, sealed_text};
 pub use crate::oauth::fuzzing::{cookies, form};
 pub use crate::proxy::fuzzing::message;
-pub use crate::sessions::fuzzing::{record, value};
+pub use crate::sessions::fuzzing::{grant, json_content, record, value};
 pub use crate::store::fuzzing::scan_position;
 
 /// The content of a store before it is decrypted: values of sessions, sealed records, and positions in the listing.
@@ -13,6 +13,13 @@ pub fn store_value(data: &[u8]) {
     value(data);
     envelope(data);
     scan_position(data);
+}
+
+/// What is read after it was opened: records, tokens of Entra, tokens and codes of clients, and the other entries of a store.
+pub fn opened(data: &[u8]) {
+    record(data);
+    grant(data);
+    json_content(data);
 }
 
 #[cfg(test)]
@@ -33,7 +40,7 @@ mod tests {
     #[case("client-documents", client_document)]
     #[case("cookies", cookies)]
     #[case("forms", form)]
-    #[case("records", record)]
+    #[case("records", opened)]
     #[case("records", store_value)]
     #[case("store-values", store_value)]
     #[case("store-values", sealed_text)]

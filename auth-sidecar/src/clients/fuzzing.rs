@@ -53,8 +53,8 @@ fn lead_to_the_same_place(registered: &Url, requested: &str) {
     );
 }
 
-/// A document is refused, or it names its own address and has redirect URIs. An address of a document is https and has no
-/// user information.
+/// A document is refused, or it names its own address, a list of redirect URIs and no secret. An address of a document is
+/// https and has no user information.
 pub fn client_document(data: &[u8]) {
     const ADDRESS: &str = "https://client.example/c";
     metadata_document::fuzzing::document(data, ADDRESS);

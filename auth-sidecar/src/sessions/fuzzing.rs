@@ -1,4 +1,4 @@
-//! Fuzzes the formats of records and of the values that contain them.
+//! Fuzzes the formats of records, of the values that contain them, and of everything else that is read after it was opened.
 
 #![allow(
     clippy::expect_used,
@@ -8,8 +8,13 @@
 
 use jiff::Timestamp;
 
+use super::SessionId;
+use super::grant::{Code, Grant};
 use super::record::{Record, tokens_from_bytes, tokens_to_bytes};
-use super::summary::Parts;
+use super::session_limit::SessionList;
+use super::shared_downstream::Content;
+use super::sign_in_again::Pending;
+use super::summary::{Parts, Summary};
 
 /// A record, and tokens, that can be read are equal after they were written and read again.
 pub fn record(data: &[u8]) {
@@ -26,6 +31,36 @@ pub fn record(data: &[u8]) {
         let written_again = tokens_to_bytes(&again).expect("tokens can be written");
         assert_eq!(*written, *written_again);
     }
+}
+
+/// The content of a client's token that can be read is the same when it is written again.
+pub fn grant(data: &[u8]) {
+    if let Some(grant) = Grant::from_bytes(data) {
+        let written = grant.to_bytes();
+        // The time of expiry has milliseconds, and that of issue seconds: nothing is rounded.
+        assert_eq!(*written, data);
+    }
+}
+
+/// Content in JSON that can be read is equal after it was written and read again.
+macro_rules! survives {
+    ($content:ty, $data:expr) => {
+        if let Ok(content) = serde_json::from_slice::<$content>($data) {
+            let written = serde_json::to_vec(&content).expect("the content can be written");
+            let again: $content = serde_json::from_slice(&written).expect("written content can be read");
+            let written_again = serde_json::to_vec(&again).expect("the content can be written");
+            assert_eq!(written, written_again);
+        }
+    };
+}
+
+/// The contents in JSON: codes, summaries, downstream tokens, lists of a user's sessions, and requirements for a login.
+pub fn json_content(data: &[u8]) {
+    survives!(Code, data);
+    survives!(Summary, data);
+    survives!(Content<'_>, data);
+    survives!(SessionList<Vec<SessionId>>, data);
+    survives!(Pending, data);
 }
 
 /// A value of the store that splits into its parts is the same when they are joined again.

@@ -64,7 +64,7 @@ impl Grant {
 
     /// Serializes the fields in their order. All have a fixed length but the resource, which is the last one. Every call
     /// carries these bytes and reads them.
-    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let scopes = (u8::from(self.scopes.read) * READ) | (u8::from(self.scopes.run) * RUN);
         let parts: [&[u8]; 9] = [
             &[GRANT_VERSION],
@@ -80,7 +80,7 @@ impl Grant {
         Zeroizing::new(parts.concat())
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first_chunk::<1>()?;
         let (id, rest) = rest.split_first_chunk()?;
         let (secret, rest) = rest.split_first_chunk()?;

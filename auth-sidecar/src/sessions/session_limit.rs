@@ -93,7 +93,7 @@ impl Sessions {
 /// The ids of a user's sessions, oldest first. The list contains its user, so that a store cannot exchange the
 /// lists of two users.
 #[derive(Serialize, Deserialize)]
-struct SessionList<T> {
+pub(super) struct SessionList<T> {
     user: UserDigest,
     ids: T,
 }

@@ -33,7 +33,7 @@ struct ExchangeDigest([u8; 32]);
 
 /// The content of the entry.
 #[derive(Serialize, Deserialize)]
-struct Content<'a> {
+pub(super) struct Content<'a> {
     exchange: ExchangeDigest,
     #[serde(borrow)]
     token: Cow<'a, str>,

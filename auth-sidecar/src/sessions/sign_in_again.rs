@@ -71,7 +71,7 @@ impl ClientRequirements {
 /// The stored requirements of one user, oldest first. They contain their user, so that a store cannot exchange
 /// the entries of two users.
 #[derive(Serialize, Deserialize)]
-struct Pending {
+pub(super) struct Pending {
     user: UserDigest,
     kept: Vec<ClientRequirements>,
 }

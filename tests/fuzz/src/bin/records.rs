@@ -1,5 +1,5 @@
-//! Records of the session store after decryption.
+//! Everything that is read after decryption: entries of the session store, and the tokens and codes of clients.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| behalf_auth_sidecar::fuzzing::record(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| behalf_auth_sidecar::fuzzing::opened(data));
