@@ -55,7 +55,6 @@ pub(super) struct Scope {
 }
 
 #[derive(Clone, PartialEq, Message)]
-#[expect(clippy::struct_field_names, reason = "the names of the schema")]
 pub(super) struct OtlpSpan {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) trace_id: Vec<u8>,
