@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::security_event::SecurityEvent;
 
@@ -107,127 +107,117 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let calls = Family::<CallLabels, Counter>::default();
-        let refusals = Family::<ReasonLabels, Counter>::default();
-        let sign_ins = Family::<ReasonLabels, Counter>::default();
-        let entra_bearers = Family::<ReasonLabels, Counter>::default();
-        let federation = Family::<ProbeLabels, Counter>::default();
-        let handshake = Family::<ProbeLabels, Counter>::default();
-        let security = Family::<EventLabels, Counter>::default();
-        let answer_seconds = seconds();
-        let entra_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
-        let store_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
-        let document_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
-        let spans_dropped = Family::<ReasonLabels, Counter>::default();
-        let (store_entries, store_bytes) = (Gauge::default(), Gauge::default());
-        create_counters(&security, &federation, &handshake);
-
         let mut registry = Registry::with_prefix("behalf");
-        registry.register(
-            "mcp_requests",
-            "Requests to /mcp that reached the server, by JSON-RPC method and HTTP status",
-            calls.clone(),
-        );
-        registry.register(
-            "mcp_refusals",
-            "Requests to /mcp that the sidecar answered itself, by reason",
-            refusals.clone(),
-        );
-        registry.register(
-            "sign_ins",
-            "Sign-ins that reached Entra's token endpoint, by result",
-            sign_ins.clone(),
-        );
-        registry.register(
-            "entra_bearers",
-            "Requests to /mcp with a token of Entra as bearer, by result",
-            entra_bearers.clone(),
-        );
-        registry.register(
-            "federation_probes",
-            "Client-credentials probes of the federation, by outcome and reason",
-            federation.clone(),
-        );
-        registry.register(
-            "handshake_probes",
-            "MCP handshakes with the server, by outcome and reason",
-            handshake.clone(),
-        );
-        registry.register(
-            "security_events",
-            "Requests that indicate an attack or a broken client, by kind",
-            security.clone(),
-        );
-        registry.register(
-            "mcp_answer_seconds",
-            "Seconds from forwarding a request until the server's answer begins",
-            answer_seconds.clone(),
-        );
-        registry.register(
-            "entra_request_seconds",
-            "Seconds of a request to Entra's token endpoint, by grant and outcome",
-            entra_seconds.clone(),
-        );
-        registry.register(
-            "session_store_seconds",
-            "Seconds of a read or write of a session store over the network, by operation and outcome",
-            store_seconds.clone(),
-        );
-        registry.register(
-            "metadata_document_seconds",
-            "Seconds of a fetch of a client's metadata document, by outcome",
-            document_seconds.clone(),
-        );
-        registry.register(
-            "trace_spans_dropped",
-            "Spans that the trace collector did not get, by reason",
-            spans_dropped.clone(),
-        );
-        registry.register(
-            "session_store_entries",
-            "Entries in the session store",
-            store_entries.clone(),
-        );
-        registry.register(
-            "session_store_bytes",
-            "Bytes of values in the session store",
-            store_bytes.clone(),
-        );
-        Self {
+        let r = &mut registry;
+        let metrics = Self {
+            calls: registered(
+                r,
+                "mcp_requests",
+                "Requests to /mcp that reached the server, by JSON-RPC method and HTTP status",
+                Family::default(),
+            ),
+            refusals: registered(
+                r,
+                "mcp_refusals",
+                "Requests to /mcp that the sidecar answered itself, by reason",
+                Family::default(),
+            ),
+            sign_ins: registered(
+                r,
+                "sign_ins",
+                "Sign-ins that reached Entra's token endpoint, by result",
+                Family::default(),
+            ),
+            entra_bearers: registered(
+                r,
+                "entra_bearers",
+                "Requests to /mcp with a token of Entra as bearer, by result",
+                Family::default(),
+            ),
+            federation: registered(
+                r,
+                "federation_probes",
+                "Client-credentials probes of the federation, by outcome and reason",
+                Family::default(),
+            ),
+            handshake: registered(
+                r,
+                "handshake_probes",
+                "MCP handshakes with the server, by outcome and reason",
+                Family::default(),
+            ),
+            security: registered(
+                r,
+                "security_events",
+                "Requests that indicate an attack or a broken client, by kind",
+                Family::default(),
+            ),
+            answer_seconds: registered(
+                r,
+                "mcp_answer_seconds",
+                "Seconds from forwarding a request until the server's answer begins",
+                seconds(),
+            ),
+            entra_seconds: registered(
+                r,
+                "entra_request_seconds",
+                "Seconds of a request to Entra's token endpoint, by grant and outcome",
+                Family::new_with_constructor(seconds as fn() -> Seconds),
+            ),
+            store_seconds: registered(
+                r,
+                "session_store_seconds",
+                "Seconds of a read or write of a session store over the network, by operation and outcome",
+                Family::new_with_constructor(seconds as fn() -> Seconds),
+            ),
+            document_seconds: registered(
+                r,
+                "metadata_document_seconds",
+                "Seconds of a fetch of a client's metadata document, by outcome",
+                Family::new_with_constructor(seconds as fn() -> Seconds),
+            ),
+            spans_dropped: registered(
+                r,
+                "trace_spans_dropped",
+                "Spans that the trace collector did not get, by reason",
+                Family::default(),
+            ),
+            store_entries: registered(
+                r,
+                "session_store_entries",
+                "Entries in the session store",
+                Gauge::default(),
+            ),
+            store_bytes: registered(
+                r,
+                "session_store_bytes",
+                "Bytes of values in the session store",
+                Gauge::default(),
+            ),
             registry,
-            calls,
-            refusals,
-            sign_ins,
-            entra_bearers,
-            federation,
-            handshake,
-            security,
-            answer_seconds,
-            entra_seconds,
-            store_seconds,
-            document_seconds,
-            spans_dropped,
-            store_entries,
-            store_bytes,
-        }
+        };
+        create_counters(&metrics);
+        metrics
     }
 }
 
+/// Registers a metric and returns it.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 /// Creates the counters whose first increase an alert must see: Prometheus sees no increase in a series that begins at 1.
-fn create_counters(
-    security: &Family<EventLabels, Counter>,
-    federation: &Family<ProbeLabels, Counter>,
-    handshake: &Family<ProbeLabels, Counter>,
-) {
+fn create_counters(metrics: &Metrics) {
     for event in SecurityEvent::ALL {
-        let _ = security.get_or_create(&EventLabels {
+        let _ = metrics.security.get_or_create(&EventLabels {
             event: event.as_str(),
         });
     }
     // The alerts on failed probes ask whether a probe succeeded afterwards.
     for (probes, reason) in [
-        (federation, Reason::TokenAccepted),
-        (handshake, Reason::HandshakeSucceeded),
+        (&metrics.federation, Reason::TokenAccepted),
+        (&metrics.handshake, Reason::HandshakeSucceeded),
     ] {
         let _ = probes.get_or_create(&ProbeLabels {
             outcome: "Verified",
