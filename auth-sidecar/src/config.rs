@@ -22,14 +22,14 @@ pub enum ConfigError {
         path: PathBuf,
 
         /// The field, and the value to write.
-        fault: Fault,
+        fault: ConfigFault,
     },
 }
 
 /// An error in one field, with the value to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
-pub struct Fault {
+pub struct ConfigFault {
     /// Path of the field in the file, with dots.
     pub field: &'static str,
 
@@ -50,8 +50,8 @@ pub fn load(path: &Path, expected: Option<&str>) -> Result<ConfigFile<SidecarCon
     Ok(file)
 }
 
-fn check(config: &SidecarConfig) -> Result<(), Fault> {
-    let fault = |field, problem| Err(Fault { field, problem });
+fn check(config: &SidecarConfig) -> Result<(), ConfigFault> {
+    let fault = |field, problem| Err(ConfigFault { field, problem });
     if !is_public_origin(&config.public_url) {
         return fault(
             "publicUrl",

@@ -47,7 +47,7 @@ pub enum MountedFileError {
 }
 
 /// The parsed content of a mounted file.
-pub(crate) trait Content: Sized {
+pub(crate) trait MountedContent: Sized {
     /// Name of the file in errors.
     const WHAT: &'static str;
 
@@ -61,20 +61,20 @@ pub(crate) trait Content: Sized {
 /// A mounted file, and its content when it was usable last.
 pub(crate) struct MountedFile<C> {
     path: PathBuf,
-    loaded: RwLock<Loaded<C>>,
+    loaded: RwLock<LoadedFile<C>>,
 }
 
-struct Loaded<C> {
+struct LoadedFile<C> {
     digest: [u8; 32],
     content: Arc<C>,
 }
 
-impl<C: Content> MountedFile<C> {
+impl<C: MountedContent> MountedFile<C> {
     /// Reads the file.
     pub(crate) fn load(path: impl Into<PathBuf>) -> Result<Self, MountedFileError> {
         let path = path.into();
         let bytes = read::<C>(&path)?;
-        let loaded = Loaded::parse(&path, &bytes)?;
+        let loaded = LoadedFile::parse(&path, &bytes)?;
         Ok(Self {
             path,
             loaded: RwLock::new(loaded),
@@ -88,7 +88,7 @@ impl<C: Content> MountedFile<C> {
         if self.loaded.read().unwrap_or_else(PoisonError::into_inner).digest == digest(&bytes) {
             return Ok(None);
         }
-        let loaded = Loaded::parse(&self.path, &bytes)?;
+        let loaded = LoadedFile::parse(&self.path, &bytes)?;
         let content = Arc::clone(&loaded.content);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(Some(content))
@@ -110,7 +110,7 @@ impl<C: Content> MountedFile<C> {
     }
 }
 
-impl<C: Content> Loaded<C> {
+impl<C: MountedContent> LoadedFile<C> {
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, MountedFileError> {
         let content = C::parse(bytes).map_err(|source| MountedFileError::Unusable {
             what: C::WHAT,
@@ -126,7 +126,7 @@ impl<C: Content> Loaded<C> {
 }
 
 /// Reads a file of a mounted volume. The volume is small and local, so that this blocks no other task.
-fn read<C: Content>(path: &Path) -> Result<Vec<u8>, MountedFileError> {
+fn read<C: MountedContent>(path: &Path) -> Result<Vec<u8>, MountedFileError> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path);
     let read = file.and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));

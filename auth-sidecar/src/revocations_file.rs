@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use behalf_contract::{Revocations, digest};
 use jiff::Timestamp;
 
-use crate::mounted_file::{Content, MountedFile, MountedFileError};
+use crate::mounted_file::{MountedContent, MountedFile, MountedFileError};
 
 /// The file of revocations, read at start and when it changes.
 pub struct RevocationsFile(MountedFile<RevocationRule>);
@@ -67,7 +67,7 @@ impl std::fmt::Debug for RevocationsFile {
     }
 }
 
-impl Content for RevocationRule {
+impl MountedContent for RevocationRule {
     const WHAT: &'static str = "file of revocations";
     const NEXT_STEP: &'static str = "delete its Secret, and the operator writes it again";
 

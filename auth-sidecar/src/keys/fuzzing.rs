@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::purpose::Purpose;
 use super::ring::Ring;
-use super::sealed_record::{RecordKind, RecordPlace, join, split};
+use super::sealed_record::{RecordContext, RecordKind, join, split};
 use crate::random::Random;
 use crate::session_id::{SessionId, SessionSecret};
 
@@ -67,8 +67,8 @@ pub fn sealed_text(data: &[u8]) {
 static ID: LazyLock<SessionId> = LazyLock::new(|| SessionId::generate(&Fixed));
 static SECRET: LazyLock<SessionSecret> = LazyLock::new(|| SessionSecret::generate(&Fixed));
 
-fn place() -> RecordPlace<'static> {
-    RecordPlace {
+fn context() -> RecordContext<'static> {
+    RecordContext {
         kind: RecordKind::Session,
         id: &ID,
         secret: &SECRET,
@@ -77,7 +77,7 @@ fn place() -> RecordPlace<'static> {
 }
 
 static ENVELOPE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let sealed = RING.seal_record(OBJECT, place(), b"content", &Fixed);
+    let sealed = RING.seal_record(OBJECT, context(), b"content", &Fixed);
     sealed.expect("sealing works")
 });
 
@@ -91,7 +91,7 @@ pub fn envelope(data: &[u8]) {
             let joined = join(key_id, rest).expect("a key id is short");
             assert_eq!(joined, envelope);
         }
-        let opened = RING.open_record(OBJECT, place(), envelope).is_ok();
+        let opened = RING.open_record(OBJECT, context(), envelope).is_ok();
         assert_eq!(opened, envelope == *ENVELOPE);
     }
 }

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
-use super::sealed_record::RecordPlace;
-use crate::mounted_file::{self, Content, MountedFile, MountedFileError};
+use super::sealed_record::RecordContext;
+use crate::mounted_file::{self, MountedContent, MountedFile, MountedFileError};
 use crate::random::Random;
 
 /// Minimum time between two reads of the file because of an unknown key id. A client that invents key ids
@@ -25,7 +25,7 @@ const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
 /// Time for which a key that does not seal yet may explain an unknown key id. Pods read a changed keyring within two
 /// minutes. A Pod that does not start holds up a rotation for longer, and must not hold up the clients of lost sessions.
-const LONGEST_PENDING: SignedDuration = SignedDuration::from_mins(15);
+const MAX_PENDING: SignedDuration = SignedDuration::from_mins(15);
 
 /// The keyring of this process. It seals and opens, and reloads its file when the file changes.
 pub struct KeyringHandle {
@@ -114,14 +114,22 @@ impl KeyringHandle {
         self.with_reloaded_keys(|ring| ring.open(purpose, &self.object, text))
     }
 
-    pub(crate) fn seal_record(&self, place: RecordPlace<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn seal_record(
+        &self,
+        context: RecordContext<'_>,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         self.file
             .content()
-            .seal_record(&self.object, place, plaintext, self.random.as_ref())
+            .seal_record(&self.object, context, plaintext, self.random.as_ref())
     }
 
-    pub(crate) fn open_record(&self, place: RecordPlace<'_>, envelope: &[u8]) -> Result<Vec<u8>, OpenError> {
-        self.with_reloaded_keys(|ring| ring.open_record(&self.object, place, envelope))
+    pub(crate) fn open_record(
+        &self,
+        context: RecordContext<'_>,
+        envelope: &[u8],
+    ) -> Result<Vec<u8>, OpenError> {
+        self.with_reloaded_keys(|ring| ring.open_record(&self.object, context, envelope))
     }
 
     /// Calls `open`. When the key is unknown, reloads the file and calls `open` once more.
@@ -138,7 +146,7 @@ impl KeyringHandle {
             OpenError::UnknownKey { rotation_pending } => {
                 let age = self.clock.now().duration_since(self.file.content().newest_key());
                 OpenError::UnknownKey {
-                    rotation_pending: rotation_pending && age < LONGEST_PENDING,
+                    rotation_pending: rotation_pending && age < MAX_PENDING,
                 }
             }
             error => error,
@@ -168,7 +176,7 @@ impl std::fmt::Debug for KeyringHandle {
     }
 }
 
-impl Content for Ring {
+impl MountedContent for Ring {
     const WHAT: &'static str = "keyring";
     // The error of the keyring says how.
     const NEXT_STEP: &'static str = "repair its Secret";

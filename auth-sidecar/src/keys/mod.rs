@@ -20,4 +20,4 @@ pub use error::{OpenError, SealError};
 pub use keyring_file::KeyringHandle;
 pub(crate) use process_key::ProcessKey;
 pub use purpose::Purpose;
-pub(crate) use sealed_record::{RecordKind, RecordPlace};
+pub(crate) use sealed_record::{RecordContext, RecordKind};

@@ -25,26 +25,30 @@ impl Ring {
     pub(super) fn seal_record(
         &self,
         object: &str,
-        place: RecordPlace<'_>,
+        context: RecordContext<'_>,
         plaintext: &[u8],
         random: &dyn Random,
     ) -> Result<Vec<u8>, SealError> {
         let key = self.sealing(Purpose::Record)?;
-        let aad = place.associated_data(&key.id, object);
-        let encrypted = aead::encrypt(&place.cipher(key), &aad, plaintext, random)?;
+        let aad = context.associated_data(&key.id, object);
+        let encrypted = aead::encrypt(&context.cipher(key), &aad, plaintext, random)?;
         join(&key.id, &encrypted)
     }
 
-    /// Opens a record that [`Ring::seal_record`] sealed for the same place.
+    /// Opens a record that [`Ring::seal_record`] sealed for the same context.
     pub(super) fn open_record(
         &self,
         object: &str,
-        place: RecordPlace<'_>,
+        context: RecordContext<'_>,
         envelope: &[u8],
     ) -> Result<Vec<u8>, OpenError> {
         let (key_id, rest) = split(envelope).ok_or(OpenError::Malformed)?;
         let key = self.opening(Purpose::Record, key_id)?;
-        aead::decrypt(&place.cipher(key), &place.associated_data(key_id, object), rest)
+        aead::decrypt(
+            &context.cipher(key),
+            &context.associated_data(key_id, object),
+            rest,
+        )
     }
 }
 
@@ -94,17 +98,17 @@ impl RecordKind {
 
 /// The kind, session, secret and revision that a record is sealed for.
 #[derive(Clone, Copy)]
-pub(crate) struct RecordPlace<'a> {
+pub(crate) struct RecordContext<'a> {
     pub(crate) kind: RecordKind,
     pub(crate) id: &'a SessionId,
     pub(crate) secret: &'a SessionSecret,
     pub(crate) revision: u64,
 }
 
-impl RecordPlace<'_> {
+impl RecordContext<'_> {
     fn cipher(&self, key: &Subkeys) -> Aes256Gcm {
         let hkdf = Hkdf::<Sha256>::new(Some(key.record_salt()), self.secret.expose());
-        // All ids have the same length, so that no two places have the same text.
+        // All ids have the same length, so that no two contexts have the same text.
         let info = [self.id.as_bytes(), self.kind.label()].concat();
         Aes256Gcm::new(&(*expand(&hkdf, &info)).into())
     }

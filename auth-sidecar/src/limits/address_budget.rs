@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::token_bucket::{Rate, TokenBucket};
 
 /// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
-const MOST_ADDRESSES: usize = 4096;
+const MAX_ADDRESSES: usize = 4096;
 
 /// The budgets of one kind of request.
 pub(crate) struct AddressBudgets {
@@ -51,7 +51,7 @@ impl AddressBudgets {
         }
         budgets.total.charge(self.total, now);
         let Some(network) = network else { return true };
-        if budgets.addresses.len() >= MOST_ADDRESSES && !budgets.addresses.contains_key(&network) {
+        if budgets.addresses.len() >= MAX_ADDRESSES && !budgets.addresses.contains_key(&network) {
             make_room(&mut budgets.addresses, self.per_address, now);
         }
         budgets
@@ -79,7 +79,7 @@ impl AddressBudgets {
 /// Removes the budgets that are full again, or else the fullest: its address loses the least of its limit.
 fn make_room(addresses: &mut HashMap<IpAddr, TokenBucket>, rate: Rate, now: Timestamp) {
     addresses.retain(|_, bucket| bucket.tokens(rate, now) < rate.burst);
-    if addresses.len() < MOST_ADDRESSES {
+    if addresses.len() < MAX_ADDRESSES {
         return;
     }
     let fullest = addresses
@@ -209,7 +209,7 @@ mod tests {
             budgets.try_charge(Some(IpAddr::from([10, 0, c, d])), START);
         }
         let budgets = budgets.lock();
-        assert!(budgets.addresses.len() <= MOST_ADDRESSES);
+        assert!(budgets.addresses.len() <= MAX_ADDRESSES);
         assert!(budgets.addresses.contains_key(&busy.unwrap()));
     }
 

@@ -19,7 +19,7 @@ const FORM_TIME: Duration = Duration::from_secs(5);
 /// registration with ten redirect URIs is shorter, because its client id has at most 1 KiB. All connections and
 /// HTTP/2 streams together have at most 8064 forms, 63 MiB: forms need no common budget, so slow senders of some
 /// forms cannot keep out others. A request that waits for the MCP server reads as much of its answer ahead.
-pub(super) const LARGEST_FORM: usize = 8 * 1024;
+pub(super) const MAX_FORM_BYTES: usize = 8 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
@@ -74,11 +74,11 @@ pub(crate) async fn read_form(body: Body) -> Result<Bytes, ReadError> {
     // The first bytes allocate the whole buffer, because a buffer that grows may take twice its bytes.
     let mut bytes = BytesMut::new();
     let keep = |data: &Bytes| -> Result<(), ReadError> {
-        bytes.reserve(LARGEST_FORM - bytes.len());
+        bytes.reserve(MAX_FORM_BYTES - bytes.len());
         bytes.extend_from_slice(data);
         Ok(())
     };
-    timeout(FORM_TIME, collect(body, LARGEST_FORM, keep))
+    timeout(FORM_TIME, collect(body, MAX_FORM_BYTES, keep))
         .await
         .map_err(|_| ReadError::TimedOut)??;
     Ok(bytes.freeze())
@@ -227,14 +227,14 @@ mod tests {
             Body::from_stream(stream::iter(parts.collect::<Vec<_>>()))
         };
         for lengths in [
-            &[LARGEST_FORM][..],
-            &[1, LARGEST_FORM - 1],
-            &[5000, LARGEST_FORM - 5000],
+            &[MAX_FORM_BYTES][..],
+            &[1, MAX_FORM_BYTES - 1],
+            &[5000, MAX_FORM_BYTES - 5000],
         ] {
             let form = read_form(parts(lengths)).await.unwrap();
-            assert_eq!(form.len(), LARGEST_FORM);
+            assert_eq!(form.len(), MAX_FORM_BYTES);
         }
-        for lengths in [&[LARGEST_FORM + 1][..], &[LARGEST_FORM, 1]] {
+        for lengths in [&[MAX_FORM_BYTES + 1][..], &[MAX_FORM_BYTES, 1]] {
             let large = read_form(parts(lengths)).await;
             assert_eq!(large.unwrap_err(), ReadError::TooLarge);
         }

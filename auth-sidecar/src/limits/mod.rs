@@ -4,9 +4,9 @@
 
 pub(crate) mod address_budget;
 pub(crate) mod body_budget;
-#[cfg(test)]
-mod memory_budgets;
 pub(crate) mod new_tokens;
 pub(crate) mod oauth_budgets;
+#[cfg(test)]
+mod tests;
 pub(crate) mod token_bucket;
 pub(crate) mod weak_map;

@@ -33,10 +33,10 @@ const BACKDATED: Duration = Duration::from_mins(5);
 const BUDGET_LIFE: Duration = Duration::from_mins(100);
 
 /// Maximum number of budgets. Only users with a valid token have one, or two after a rollout.
-const MOST_USERS: u64 = 20_000;
+const MAX_USERS: u64 = 20_000;
 
 /// Maximum number of known tokens. The downstream tokens of about as many fit into their cache.
-const MOST_TOKENS: u64 = 20_000;
+const MAX_TOKENS: u64 = 20_000;
 
 /// A token that is not used for this time is forgotten, and is charged again.
 const TOKEN_LIFE: Duration = Duration::from_mins(90);
@@ -60,11 +60,11 @@ struct BudgetKey {
 impl NewTokens {
     pub(crate) fn new(now: Timestamp) -> Self {
         let known = Cache::builder()
-            .max_capacity(MOST_TOKENS)
+            .max_capacity(MAX_TOKENS)
             .time_to_idle(TOKEN_LIFE)
             .build();
         let budgets = Cache::builder()
-            .max_capacity(MOST_USERS)
+            .max_capacity(MAX_USERS)
             .time_to_idle(BUDGET_LIFE)
             .build();
         Self {

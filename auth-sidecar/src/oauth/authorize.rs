@@ -67,7 +67,7 @@ pub(super) async fn authorize(
         let approved = ApprovedRequest::new(request, false, now, services.random.as_ref()).remembered(true);
         return send_to_entra(&services, &approved, &cookies, &SignInAgain::default()).await;
     }
-    ask(&services, &request, &client, &cookies, &entra)
+    consent_response(&services, &request, &client, &cookies, &entra)
 }
 
 /// True if some user approved this request in this browser, and the client does not ask for the page.
@@ -82,7 +82,7 @@ fn is_remembered(services: &Services, request: &AuthorizationRequest, cookies: &
 }
 
 /// Shows the consent page.
-pub(super) fn ask(
+pub(super) fn consent_response(
     services: &Services,
     request: &AuthorizationRequest,
     client: &Client,

@@ -11,7 +11,7 @@ use behalf_entra::{
     CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
 
-use super::authorize::ask;
+use super::authorize::consent_response;
 use super::consent::{no_longer_allowed, send_to_entra};
 use super::page::{self, Problem};
 use super::redirect;
@@ -25,7 +25,7 @@ use crate::telemetry::audit::{Action, Event};
 use crate::telemetry::security_event::SecurityEvent;
 
 /// Maximum length of the query in bytes. Entra's codes are about 1.5 KiB.
-const LONGEST_QUERY: usize = 16 * 1024;
+const MAX_QUERY_BYTES: usize = 16 * 1024;
 
 /// Finishes the sign-in that the browser brings back from Entra, and redirects the browser to the client.
 ///
@@ -38,7 +38,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    if query.len() > LONGEST_QUERY {
+    if query.len() > MAX_QUERY_BYTES {
         return foreign(&services);
     }
     let Ok(parameters) = Parameters::parse(query.as_bytes()) else {
@@ -124,7 +124,7 @@ async fn finish(
     };
     let tokens = match services.entra.redeem_code(grant).await {
         Ok(tokens) => tokens,
-        Err(error) => return again_or_refused(services, approved, &error, address),
+        Err(error) => return sign_in_again_or_refuse(services, approved, &error, address),
     };
     // Only codes that Entra does not accept count, because a person without a sign-in has no others.
     services.callbacks.refund(address);
@@ -163,7 +163,7 @@ async fn finish_flow(
         .sessions
         .finish_flow(&approved.handle, FLOW_LIFETIME)
         .await;
-    if first.map_err(|error| not_kept(approved, &error))? {
+    if first.map_err(|error| not_stored(approved, &error))? {
         return Ok(());
     }
     services.callbacks.refund(address);
@@ -184,10 +184,10 @@ async fn issue_code(
     let refuse = |error: SessionError| {
         let is_revoked = matches!(error, SessionError::Blocked(_));
         let reason = if is_revoked { "Revoked" } else { "SessionNotKept" };
-        failed(services, event.clone(), reason);
-        not_kept(approved, &error)
+        audit_failure(services, event.clone(), reason);
+        not_stored(approved, &error)
     };
-    if !approved.again {
+    if !approved.is_second_sign_in {
         let pending = services.sessions.remove_pending(&user, &request.client_id).await;
         if let Some(again) = pending.map_err(refuse)? {
             return Ok(CallbackOutcome::SignInOnceMore(again));
@@ -262,7 +262,7 @@ async fn show_consent(
         Err(error) => return page::refused(services, error.into()),
     };
     match services.entra.discovery().await {
-        Ok(discovery) => ask(
+        Ok(discovery) => consent_response(
             services,
             request,
             &client,
@@ -289,20 +289,20 @@ async fn identify(
                 error,
                 "Unable to check Entra's token: its keys cannot be read; users get temporarily_unavailable. Check egress to Entra"
             );
-            failed(services, audit(approved, address), "KeysUnavailable");
+            audit_failure(services, audit(approved, address), "KeysUnavailable");
             let description = "Entra's keys cannot be read at the moment";
             return request.refuse("temporarily_unavailable", description);
         }
         tracing::error!(error, "Entra's token was not accepted: {rejection}");
         services.metrics.security_event(SecurityEvent::TokenRejected);
-        failed(services, audit(approved, address), "TokenRejected");
+        audit_failure(services, audit(approved, address), "TokenRejected");
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
         tracing::error!(
             "Entra sent no id token, although the request had the scope openid; a defect: report it"
         );
-        failed(services, audit(approved, address), "TokenRejected");
+        audit_failure(services, audit(approved, address), "TokenRejected");
         return Err(request.refuse("server_error", "Entra sent no id token"));
     };
     let identity = services
@@ -321,12 +321,12 @@ async fn identify(
     }
     tracing::error!("Entra's tokens of one login name different users; a defect: report it");
     services.metrics.security_event(SecurityEvent::TokenRejected);
-    failed(services, audit(approved, address), "TokenRejected");
+    audit_failure(services, audit(approved, address), "TokenRejected");
     Err(request.refuse("server_error", "Entra's tokens name different users"))
 }
 
 /// Returns the answer to a refused redemption: one more sign-in if Entra requires a claim or consent, else an error.
-fn again_or_refused(
+fn sign_in_again_or_refuse(
     services: &Services,
     approved: &ApprovedRequest,
     error: &EntraError,
@@ -334,7 +334,9 @@ fn again_or_refused(
 ) -> Result<CallbackOutcome, RedirectError> {
     let source: &dyn std::error::Error = error;
     match error.next_step() {
-        NextStep::SignInAgain { claims, consent } if !approved.again && (claims.is_some() || consent) => {
+        NextStep::SignInAgain { claims, consent }
+            if !approved.is_second_sign_in && (claims.is_some() || consent) =>
+        {
             return Ok(CallbackOutcome::SignInOnceMore(SignInAgain { claims, consent }));
         }
         // The audit log has it.
@@ -348,7 +350,7 @@ fn again_or_refused(
                 error = source,
                 "Entra refused this server's authentication at a sign-in: {error}; see the condition FederationVerified"
             );
-            services.federation_trigger.wake();
+            services.federation_trigger.request();
         }
         NextStep::OurBug => tracing::error!(
             error = source,
@@ -357,7 +359,7 @@ fn again_or_refused(
     }
     services.sign_ins.login_refused(error);
     let event = audit(approved, address).refusal_of_entra(error);
-    failed(services, event, label(error));
+    audit_failure(services, event, label(error));
     Err(approved.request.refuse(oauth_error(error), error.hint()))
 }
 
@@ -369,7 +371,7 @@ fn audit(approved: &ApprovedRequest, address: Option<IpAddr>) -> Event<'_> {
 }
 
 /// Counts a login that failed, and writes it to the audit log.
-fn failed(services: &Services, event: Event<'_>, reason: &'static str) {
+fn audit_failure(services: &Services, event: Event<'_>, reason: &'static str) {
     services.metrics.sign_in(reason);
     event.failed(reason);
 }
@@ -390,7 +392,7 @@ fn oauth_error(error: &EntraError) -> &'static str {
     }
 }
 
-fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
+fn not_stored(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
     let source: &dyn std::error::Error = error;
     if let SessionError::Blocked(reason) = error {
         return approved.request.refuse("access_denied", reason);

@@ -10,7 +10,7 @@ use behalf_entra::{AuthorizeRequest, EntraError};
 use url::Url;
 
 use super::error::OAuthError;
-use super::extract::Form;
+use super::extract::FormParameters;
 use super::page::{self, Problem};
 use super::redirect;
 use crate::keys::Purpose;
@@ -35,10 +35,10 @@ pub(super) async fn consent(
     State(services): State<Arc<Services>>,
     extensions: Extensions,
     headers: HeaderMap,
-    form: Result<Form, OAuthError>,
+    form: Result<FormParameters, OAuthError>,
 ) -> Response {
     let form = match form {
-        Ok(Form(form)) => form,
+        Ok(FormParameters(form)) => form,
         Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => {
             return page::problem(&services, Problem::ConsentUnreadable(error.status()));
         }

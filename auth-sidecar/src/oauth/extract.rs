@@ -14,9 +14,9 @@ use crate::oauth::login::parameters::Parameters;
 use crate::services::Services;
 
 /// A body of `application/x-www-form-urlencoded`.
-pub(super) struct Form(pub(super) Parameters);
+pub(super) struct FormParameters(pub(super) Parameters);
 
-impl FromRequest<Arc<Services>> for Form {
+impl FromRequest<Arc<Services>> for FormParameters {
     type Rejection = OAuthError;
 
     async fn from_request(request: Request, _: &Arc<Services>) -> Result<Self, Self::Rejection> {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use behalf_entra::Secret;
 
 use super::error::OAuthError;
-use super::extract::Form;
+use super::extract::FormParameters;
 use super::token::{client_id, required};
 use crate::services::Services;
 use crate::sessions::Revocation;
@@ -18,7 +18,7 @@ use crate::sessions::Revocation;
 /// its type.
 pub(super) async fn revoke(
     State(services): State<Arc<Services>>,
-    Form(parameters): Form,
+    FormParameters(parameters): FormParameters,
 ) -> Result<Response, OAuthError> {
     let client_id = client_id(&services, &parameters)?;
     let token = Secret::new(required(&parameters, "token")?);

@@ -12,7 +12,7 @@ use behalf_entra::Secret;
 use serde::Serialize;
 
 use super::error::OAuthError;
-use super::extract::Form;
+use super::extract::FormParameters;
 use crate::access::Scopes;
 use crate::clients::ClientError;
 use crate::oauth::login::parameters::{Parameters, Repeated};
@@ -35,7 +35,7 @@ pub(super) async fn token(
     State(services): State<Arc<Services>>,
     extensions: Extensions,
     headers: HeaderMap,
-    Form(parameters): Form,
+    FormParameters(parameters): FormParameters,
 ) -> Result<Response, OAuthError> {
     let address = services.trusted_proxies.client(&extensions, &headers);
     let client_id = match client_id(&services, &parameters) {

@@ -43,12 +43,12 @@ pub struct ProbeTrigger(Arc<Notify>);
 impl ProbeTrigger {
     /// Requests a probe, because Entra refused the client assertion of a user's request. Many requests start one
     /// probe. Probes keep the minimum gap of [`schedule::FEDERATION`].
-    pub fn wake(&self) {
+    pub fn request(&self) {
         self.0.notify_one();
     }
 
-    /// Waits for a call of [`ProbeTrigger::wake`] since the last return.
-    pub async fn woken(&self) {
+    /// Waits for a call of [`ProbeTrigger::request`] since the last return.
+    pub async fn requested(&self) {
         self.0.notified().await;
     }
 }
@@ -101,7 +101,7 @@ impl ProbeLoop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                () = trigger.woken() => {
+                () = trigger.requested() => {
                     let gap = schedule::FEDERATION.remaining_gap(began.elapsed());
                     if self.stop.run_until_cancelled(tokio::time::sleep(gap)).await.is_none() {
                         return;
@@ -323,7 +323,7 @@ mod tests {
         let task = tokio::spawn(probe_loop.repeat_federation(run, trigger.clone()));
         tokio::time::sleep(Duration::from_secs(100)).await;
         for _ in 0..1000 {
-            trigger.wake();
+            trigger.request();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         tokio::time::sleep(Duration::from_secs(50)).await;

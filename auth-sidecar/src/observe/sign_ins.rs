@@ -32,11 +32,11 @@ struct Findings {
 #[derive(Debug)]
 struct Finding {
     at: Timestamp,
-    failure: Option<Failure>,
+    failure: Option<SignInFailure>,
 }
 
 #[derive(Debug)]
-struct Failure {
+struct SignInFailure {
     reason: SignInReason,
 
     /// One sentence that tells the administrator the cause and the next step.
@@ -157,7 +157,7 @@ impl SignIns {
         if let Some(reason) = reason
             && let Some(fix) = reason.fix()
         {
-            let failure = Failure {
+            let failure = SignInFailure {
                 reason,
                 message: format!("{}. {fix}", capitalised(said)),
                 correlation_id,
@@ -166,7 +166,11 @@ impl SignIns {
         }
     }
 
-    fn record(&self, step: impl FnOnce(&mut Findings) -> &mut Option<Finding>, failure: Option<Failure>) {
+    fn record(
+        &self,
+        step: impl FnOnce(&mut Findings) -> &mut Option<Finding>,
+        failure: Option<SignInFailure>,
+    ) {
         let at = self.clock.now();
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         let is_success = failure.is_none();

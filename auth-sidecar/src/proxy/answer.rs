@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use behalf_contract::ServerKind;
 
 use super::event_stream::WithLeadingComment;
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use super::server_session::{SESSION_ID, ServerSession};
 use super::user_limits::Slot;
 use super::{ProxyState, headers, stream};
@@ -22,7 +22,7 @@ pub(super) fn answer(
     response: Response<AnswerBody>,
     is_tool_call: bool,
     slot: Slot,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, ProxyRefusal> {
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -35,12 +35,12 @@ pub(super) fn answer(
                 http.response.status_code = status.as_u16(),
                 "The MCP server answered {status} to a request of the sidecar; read its log and check tokenExchange.injection"
             );
-            Err(Refusal::ServerRefused)
+            Err(ProxyRefusal::ServerRefused)
         }
         StatusCode::SERVICE_UNAVAILABLE
             if is_built_in(&state.services) && is_invalid_client(response.headers()) =>
         {
-            Err(Refusal::ClientAuthentication)
+            Err(ProxyRefusal::ClientAuthentication)
         }
         // Clients cannot reach addresses behind the sidecar, and MCP does not switch protocols.
         _ if status.is_redirection() || status.is_informational() => {
@@ -48,7 +48,7 @@ pub(super) fn answer(
                 http.response.status_code = status.as_u16(),
                 "The MCP server answered {status}, which is not MCP"
             );
-            Err(Refusal::ServerFailed)
+            Err(ProxyRefusal::ServerFailed)
         }
         _ => {
             let (parts, body) = response.into_parts();
@@ -58,7 +58,7 @@ pub(super) fn answer(
                 .for_client(server_session, &parts.headers, session, random)
                 .map_err(|error| {
                     tracing::error!("Refused an answer of the MCP server: {error}");
-                    Refusal::ServerFailed
+                    ProxyRefusal::ServerFailed
                 })?;
             let is_event_stream = headers::is_event_stream(&parts.headers);
             // A client reopens a stream of notifications with a new access token. The answer to a call has the time
@@ -70,14 +70,14 @@ pub(super) fn answer(
             };
             let end = session.end_within(state.services.sessions.until(end));
             let body = if is_event_stream {
-                stream::until(
+                stream::end_with_session(
                     WithLeadingComment::new(body, &parts.headers),
                     end,
                     is_event_stream,
                     slot,
                 )
             } else {
-                stream::until(body, end, is_event_stream, slot)
+                stream::end_with_session(body, end, is_event_stream, slot)
             };
             let mut passed = Response::new(body);
             *passed.status_mut() = status;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::body_error::BodyError;
 use super::members::{self, Members, is_object};
-use super::token_argument::{Edited, Place, offset, place_of};
+use super::token_argument::{ArgumentsPosition, Edited, offset, position_of};
 
 /// Maximum size of a message in bytes. It is the default of rmcp, too.
 pub(super) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct Message {
     protocol_version: Option<String>,
     /// `traceparent` of `params._meta`.
     trace: Option<TraceContext>,
-    place: Place,
+    position: ArgumentsPosition,
 }
 
 impl Message {
@@ -59,7 +59,7 @@ impl Message {
             name: None,
             protocol_version: None,
             trace: None,
-            place: Place::None,
+            position: ArgumentsPosition::None,
         };
         let behind = |raw: &RawValue| offset(text, raw) + 1;
         match params {
@@ -76,12 +76,12 @@ impl Message {
                     read.trace = trace(&fields);
                 }
                 if is_tool_call {
-                    read.place = match arguments {
+                    read.position = match arguments {
                         Some(arguments) if is_object(arguments) || arguments.get() == "null" => {
-                            place_of(text, arguments)?
+                            position_of(text, arguments)?
                         }
                         Some(_) => return Err(BodyError::Params),
-                        None => Place::NoArguments {
+                        None => ArgumentsPosition::NoArguments {
                             behind_brace: behind(params),
                             has_members: !fields.0.is_empty(),
                         },
@@ -89,7 +89,7 @@ impl Message {
                 }
             }
             Some(_) if is_tool_call => return Err(BodyError::Params),
-            None if is_tool_call => read.place = Place::NoParams(behind(raw)),
+            None if is_tool_call => read.position = ArgumentsPosition::NoParams(behind(raw)),
             _ => {}
         }
         read.body = body;
@@ -128,12 +128,12 @@ impl Message {
 
     /// True for a `tools/call`.
     pub(super) fn is_tool_call(&self) -> bool {
-        !matches!(self.place, Place::None)
+        !matches!(self.position, ArgumentsPosition::None)
     }
 
     /// Returns the body for the server. The arguments of a tool call contain `token` if there is one.
     pub(super) fn edit(&self, token: Option<&Secret>) -> Edited {
-        self.place.edit(self.body.clone(), token)
+        self.position.edit(self.body.clone(), token)
     }
 }
 

@@ -5,7 +5,7 @@ use behalf_contract::SidecarConfig;
 use behalf_entra::{EntraClient, Secret, TokenRejection, TokenRules, TokenValidator};
 use jiff::Timestamp;
 
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use crate::limits::new_tokens::NewTokens;
 use crate::services::Services;
 use crate::sessions::OpenSession;
@@ -34,13 +34,17 @@ impl EntraBearers {
     }
 
     /// True for a JSON Web Token: its header is a JSON object in base64url. This server's own tokens begin otherwise.
-    pub(super) fn is_one(token: &Secret) -> bool {
+    pub(super) fn is_jwt(token: &Secret) -> bool {
         token.expose().starts_with("eyJ")
     }
 
     /// Returns the session of the token's user. It has all scopes of this server: the administrator lists applications
     /// that need no consent page.
-    pub(super) async fn open(&self, services: &Services, token: &Secret) -> Result<OpenSession, Refusal> {
+    pub(super) async fn open(
+        &self,
+        services: &Services,
+        token: &Secret,
+    ) -> Result<OpenSession, ProxyRefusal> {
         let claims = self.validator.validate(token).await.map_err(|rejection| {
             services.metrics.entra_bearer(label(&rejection));
             let error: &dyn std::error::Error = &rejection;
@@ -49,10 +53,10 @@ impl EntraBearers {
                     error,
                     "Unable to check a token of Entra: its keys cannot be read; the client gets 503. Check egress to Entra"
                 );
-                return Refusal::Unavailable(Some(cause.pause()));
+                return ProxyRefusal::Unavailable(Some(cause.pause()));
             }
             tracing::debug!(error, "Refused a token of Entra: {rejection}");
-            Refusal::InvalidToken
+            ProxyRefusal::InvalidToken
         })?;
         let opened = services
             .sessions
@@ -64,7 +68,7 @@ impl EntraBearers {
     }
 
     /// Refuses a token that is new here if its user presented too many new ones. Sessions of this server pass.
-    pub(super) async fn limit(&self, services: &Services, session: &OpenSession) -> Result<(), Refusal> {
+    pub(super) async fn limit(&self, services: &Services, session: &OpenSession) -> Result<(), ProxyRefusal> {
         if session.has_record() {
             return Ok(());
         }
@@ -72,7 +76,7 @@ impl EntraBearers {
         self.new_tokens
             .try_charge(session.id, session.signed_in_at, &session.user, now)
             .await
-            .map_err(Refusal::TooManyTokens)
+            .map_err(ProxyRefusal::TooManyTokens)
     }
 }
 

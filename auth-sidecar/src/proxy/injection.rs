@@ -4,7 +4,7 @@ use behalf_contract::{ExchangePlace, Injection};
 
 /// A token of the signed-in user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum TokenKind {
     /// The token for this application. The server exchanges it.
     User,
 
@@ -16,10 +16,10 @@ pub(super) enum Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     /// In `Authorization: Bearer`.
-    pub(super) header: Option<Token>,
+    pub(super) header: Option<TokenKind>,
 
     /// In `params.arguments.bearerToken`.
-    pub(super) argument: Option<Token>,
+    pub(super) argument: Option<TokenKind>,
 }
 
 impl Plan {
@@ -27,8 +27,8 @@ impl Plan {
     /// of a tool.
     pub(super) fn of(at: ExchangePlace, injection: Injection, is_tool_call: bool) -> Self {
         let token = match at {
-            ExchangePlace::Sidecar => Token::Downstream,
-            ExchangePlace::Server => Token::User,
+            ExchangePlace::Sidecar => TokenKind::Downstream,
+            ExchangePlace::Server => TokenKind::User,
         };
         match (at, injection) {
             (_, Injection::None) => Self {
@@ -57,7 +57,7 @@ impl Plan {
 
     /// True if the sidecar must exchange the user's token.
     pub(super) fn needs_exchange(self) -> bool {
-        self.header == Some(Token::Downstream) || self.argument == Some(Token::Downstream)
+        self.header == Some(TokenKind::Downstream) || self.argument == Some(TokenKind::Downstream)
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use behalf_contract::Injection::{Argument, Header, None as Nothing};
     use rstest::rstest;
 
-    use super::Token::{Downstream, User};
+    use super::TokenKind::{Downstream, User};
     use super::*;
 
     #[rstest]
@@ -85,8 +85,8 @@ mod tests {
         #[case] at: ExchangePlace,
         #[case] injection: Injection,
         #[case] is_tool_call: bool,
-        #[case] header: Option<Token>,
-        #[case] argument: Option<Token>,
+        #[case] header: Option<TokenKind>,
+        #[case] argument: Option<TokenKind>,
     ) {
         assert_eq!(Plan::of(at, injection, is_tool_call), Plan { header, argument });
     }

@@ -21,7 +21,7 @@ mod method_label;
 mod origin;
 mod outgoing;
 mod protocol_version;
-mod reauthenticate;
+mod reauthentication;
 mod refusal;
 mod refusal_response;
 mod refused_tokens;
@@ -56,11 +56,11 @@ use self::body::{MAX_BODY_BYTES, Message};
 use self::entra_bearer::EntraBearers;
 use self::injection::Plan;
 use self::method_label::label;
-use self::origin::Caller;
+use self::origin::RequestOrigin;
 use self::outgoing::Outgoing;
-use self::reauthenticate::{reauthenticate, replace, wanted};
-use self::refusal::Refusal;
-use self::refusal_response::About;
+use self::reauthentication::{reauthenticate, replace, wanted};
+use self::refusal::ProxyRefusal;
+use self::refusal_response::RequestInfo;
 use self::request_audit::RequestAudit;
 use self::state::ProxyState;
 use self::token_exchange::Tokens;
@@ -102,14 +102,15 @@ impl McpEndpoint {
 
 async fn handle(state: &ProxyState, request: Request) -> Response<Body> {
     let allowed = oauth::allowed_origin(&state.services, request.headers());
-    let Ok(caller) = Caller::of(request.headers(), state.services.addresses.issuer(), allowed) else {
+    let Ok(request_origin) = RequestOrigin::of(request.headers(), state.services.addresses.issuer(), allowed)
+    else {
         state
             .services
             .metrics
             .security_event(SecurityEvent::ForeignOrigin);
-        return refuse(state, &Refusal::ForeignOrigin, &About::default());
+        return refuse(state, &ProxyRefusal::ForeignOrigin, &RequestInfo::default());
     };
-    let mut about = About::default();
+    let mut info = RequestInfo::default();
     let mut response = if request.method() == Method::OPTIONS {
         options(request.headers())
     } else {
@@ -118,7 +119,7 @@ async fn handle(state: &ProxyState, request: Request) -> Response<Body> {
         let mut audit = RequestAudit::begin(cause, address);
         // Pinned here, because the future is large and would be copied into the scope.
         let forwarded = cause
-            .scope(pin!(forward(state, request, &mut about, &mut audit)))
+            .scope(pin!(forward(state, request, &mut info, &mut audit)))
             .await;
         match forwarded {
             Ok(response) => {
@@ -126,13 +127,13 @@ async fn handle(state: &ProxyState, request: Request) -> Response<Body> {
                 response
             }
             Err(refusal) => {
-                let response = refuse(state, &refusal, &about);
+                let response = refuse(state, &refusal, &info);
                 audit.refused(refusal.label(), response.status());
                 response
             }
         }
     };
-    caller.admit(response.headers_mut());
+    request_origin.add_cors_headers(response.headers_mut());
     response
 }
 
@@ -140,11 +141,11 @@ fn options(request: &HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, origin::METHODS);
-    Caller::preflight(request, response.headers_mut());
+    RequestOrigin::preflight(request, response.headers_mut());
     response
 }
 
-fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body> {
+fn refuse(state: &ProxyState, refusal: &ProxyRefusal, info: &RequestInfo) -> Response<Body> {
     tracing::debug!(
         refusal.reason = refusal.label(),
         "Refused a request to /mcp: {refusal}"
@@ -153,24 +154,24 @@ fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body
     if let Some(trace) = trace::current() {
         trace.refused(refusal.label());
     }
-    if *refusal == Refusal::ClientAuthentication {
-        state.services.federation_trigger.wake();
+    if *refusal == ProxyRefusal::ClientAuthentication {
+        state.services.federation_trigger.request();
     }
-    refusal.answer(about, &state.services.challenger)
+    refusal.answer(info, &state.services.challenger)
 }
 
 /// Forwards a request. The rare steps are boxed (`Box::pin`), because they would make the future of every request larger.
 async fn forward(
     state: &ProxyState,
     request: Request,
-    about: &mut About,
+    info: &mut RequestInfo,
     audit: &mut RequestAudit,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, ProxyRefusal> {
     let (parts, body) = request.into_parts();
     let has_body = match parts.method {
         Method::POST => true,
         Method::GET | Method::DELETE => false,
-        _ => return Err(Refusal::Method),
+        _ => return Err(ProxyRefusal::Method),
     };
     if headers::has_reserved(&parts.headers) {
         state
@@ -189,7 +190,7 @@ async fn forward(
     let user = state.users.get(&session.user);
     let message = if has_body {
         let (message, reservations) =
-            checked_message(state, &session, &user, &parts, body, about, audit).await?;
+            checked_message(state, &session, &user, &parts, body, info, audit).await?;
         Some((message, (reservations, user.clone())))
     } else {
         None
@@ -240,7 +241,7 @@ async fn forward(
         probe_results.user_refused();
     }
     let response = answer(state, &session, &server_session, response, is_tool_call, slot)?;
-    Ok(match about.id() {
+    Ok(match info.id() {
         Some(id) if plan.sends_a_token() && probe_results.awaits_user() => {
             user_answer::watch(response, id, probe_results)
         }
@@ -255,12 +256,13 @@ async fn checked_message(
     user: &User,
     parts: &Parts,
     body: Body,
-    about: &mut About,
+    info: &mut RequestInfo,
     audit: &mut RequestAudit,
-) -> Result<(Message, [Reservation; 2]), Refusal> {
-    let (bytes, reservations) = read(state, user, &parts.headers, body).await?;
-    let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
-    *about = About::message(&message, &parts.headers);
+) -> Result<(Message, [Reservation; 2]), ProxyRefusal> {
+    let (bytes, reservations) = read_message(state, user, &parts.headers, body).await?;
+    let message =
+        Message::parse(bytes.clone()).inspect_err(|_| *info = RequestInfo::of_invalid_body(&bytes))?;
+    *info = RequestInfo::of_message(&message, &parts.headers);
     if let Some(context) = message.trace() {
         audit.trace(context.trace_id());
     }
@@ -276,13 +278,13 @@ async fn checked_message(
             .services
             .metrics
             .security_event(SecurityEvent::HeaderBodyMismatch);
-        return Err(Refusal::HeaderMismatch);
+        return Err(ProxyRefusal::HeaderMismatch);
     }
     if message.is_tool_call() {
         let needed = state.services.access.needed(message.name().unwrap_or_default());
         if !session.scopes.contains(needed) {
             Box::pin(expect_step_up(state, session, needed)).await;
-            return Err(Refusal::InsufficientScope(needed));
+            return Err(ProxyRefusal::InsufficientScope(needed));
         }
     }
     Ok((message, reservations))
@@ -300,10 +302,10 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
 }
 
 /// Opens the session of the client's access token, or of its token of Entra.
-async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<OpenSession>, Refusal> {
-    let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
+async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<OpenSession>, ProxyRefusal> {
+    let token = headers::presented_token(headers).ok_or(ProxyRefusal::NoToken)?;
     if let Some(bearers) = &state.entra_bearers
-        && EntraBearers::is_one(&token)
+        && EntraBearers::is_jwt(&token)
     {
         return Box::pin(bearers.open(&state.services, &token))
             .await
@@ -321,38 +323,38 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<Ope
                 tracing::warn!(error = cause, "Unable to open a session: {other}");
             }
         }
-        Refusal::from(error)
+        ProxyRefusal::from(error)
     })?;
     if state.services.clients.denies(&session.client_id) {
         // After a failure the next call ends it.
         let end = state.services.sessions.end_denied(&token, &session.client_id);
         let _ = Box::pin(end).await;
-        return Err(Refusal::InvalidToken);
+        return Err(ProxyRefusal::InvalidToken);
     }
     Ok(session)
 }
 
-async fn read(
+async fn read_message(
     state: &ProxyState,
     user: &User,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, [Reservation; 2]), Refusal> {
+) -> Result<(Bytes, [Reservation; 2]), ProxyRefusal> {
     let is_plain = headers
         .get_all(CONTENT_ENCODING)
         .iter()
         .all(|coding| coding.as_bytes() == b"identity");
     if !is_plain {
-        return Err(Refusal::Compressed);
+        return Err(ProxyRefusal::Compressed);
     }
     if !has_media_type(headers, "application/json") {
-        return Err(Refusal::ContentType);
+        return Err(ProxyRefusal::ContentType);
     }
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(Refusal::TooLarge);
+        return Err(ProxyRefusal::TooLarge);
     }
     Ok(state
         .services

@@ -35,9 +35,9 @@ pub(super) struct ForeignOrigin;
 
 /// The origin of the page that sent the request. `None` for a program that is no browser.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(Option<HeaderValue>);
+pub(super) struct RequestOrigin(Option<HeaderValue>);
 
-impl Caller {
+impl RequestOrigin {
     /// Reads `Origin`. Pages of this server may call, and pages that may call the OAuth endpoints. `allowed` is the
     /// result of [`crate::oauth::allowed_origin`] for the same headers.
     pub(super) fn of(
@@ -55,7 +55,7 @@ impl Caller {
     }
 
     /// Lets the page read the answer.
-    pub(super) fn admit(&self, headers: &mut HeaderMap) {
+    pub(super) fn add_cors_headers(&self, headers: &mut HeaderMap) {
         // Every answer has `Vary`, so that no cache returns the answer for one origin to another.
         headers.append(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = &self.0 {
@@ -106,7 +106,9 @@ mod tests {
             (origins(&["http://localhost:6274"]), Some(inspector)),
         ] {
             let mut answer = HeaderMap::new();
-            Caller::of(&headers, PUBLIC, allowed).unwrap().admit(&mut answer);
+            RequestOrigin::of(&headers, PUBLIC, allowed)
+                .unwrap()
+                .add_cors_headers(&mut answer);
             assert_eq!(answer[ACCESS_CONTROL_ALLOW_ORIGIN], headers[ORIGIN]);
             assert_eq!(answer[VARY], "Origin");
         }
@@ -121,14 +123,14 @@ mod tests {
             &["HTTPS://mcp.contoso.example"],
         ] {
             assert_eq!(
-                Caller::of(&origins(values), PUBLIC, None).unwrap_err(),
+                RequestOrigin::of(&origins(values), PUBLIC, None).unwrap_err(),
                 ForeignOrigin,
                 "{values:?}"
             );
         }
         let two = origins(&[PUBLIC, "https://evil.example"]);
         assert_eq!(
-            Caller::of(&two, PUBLIC, Some(HeaderValue::from_static(PUBLIC))).unwrap_err(),
+            RequestOrigin::of(&two, PUBLIC, Some(HeaderValue::from_static(PUBLIC))).unwrap_err(),
             ForeignOrigin
         );
     }
@@ -136,9 +138,9 @@ mod tests {
     #[test]
     fn a_program_that_is_no_browser_needs_no_origin() {
         let mut answer = HeaderMap::new();
-        Caller::of(&HeaderMap::new(), PUBLIC, None)
+        RequestOrigin::of(&HeaderMap::new(), PUBLIC, None)
             .unwrap()
-            .admit(&mut answer);
+            .add_cors_headers(&mut answer);
         assert!(!answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
     }
 
@@ -150,7 +152,7 @@ mod tests {
             HeaderValue::from_static("Authorization, Mcp-Param-Region, X-Behalf-Host-Key, cookie"),
         );
         let mut answer = HeaderMap::new();
-        Caller::preflight(&request, &mut answer);
+        RequestOrigin::preflight(&request, &mut answer);
         assert_eq!(
             answer[ACCESS_CONTROL_ALLOW_HEADERS],
             "authorization, mcp-param-region"

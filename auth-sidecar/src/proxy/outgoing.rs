@@ -16,7 +16,7 @@ use super::ProxyState;
 use super::body::Message;
 use super::headers;
 use super::injection::Plan;
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use super::server_session::ServerSession;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
@@ -70,7 +70,7 @@ impl<'a> Outgoing<'a> {
         state: &ProxyState,
         session: &OpenSession,
         tokens: &Tokens,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, ProxyRefusal> {
         let is_tool_call = self
             .message
             .as_ref()
@@ -80,7 +80,7 @@ impl<'a> Outgoing<'a> {
         tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
         let began = Instant::now();
         if session.has_ended() {
-            return Err(Refusal::InvalidToken);
+            return Err(ProxyRefusal::InvalidToken);
         }
         let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
         let sent = tokio::select! {
@@ -88,9 +88,9 @@ impl<'a> Outgoing<'a> {
             () = session.ended() => {
                 return Err(if is_tool_call {
                     // The server may have run the call. The client cannot learn more than that.
-                    Refusal::MayHaveRun
+                    ProxyRefusal::MayHaveRun
                 } else {
-                    Refusal::InvalidToken
+                    ProxyRefusal::InvalidToken
                 });
             }
             sent = state.services.upstream.send(request) => sent,
@@ -103,8 +103,8 @@ impl<'a> Outgoing<'a> {
                 "The MCP server did not answer {label}; read the log of container mcp-server"
             );
             let refusal = match error {
-                UpstreamError::Connect(_) => Refusal::ServerAbsent,
-                UpstreamError::Broken(_) => Refusal::ServerFailed,
+                UpstreamError::Connect(_) => ProxyRefusal::ServerAbsent,
+                UpstreamError::Broken(_) => ProxyRefusal::ServerFailed,
             };
             if let Some(span) = &mut span {
                 span.fail(refusal.label());
@@ -121,7 +121,7 @@ impl<'a> Outgoing<'a> {
         Ok(response)
     }
 
-    fn request(&mut self, state: &ProxyState, tokens: &Tokens) -> Result<Request, Refusal> {
+    fn request(&mut self, state: &ProxyState, tokens: &Tokens) -> Result<Request, ProxyRefusal> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = self.client.method.clone();
         *request.headers_mut() = headers::to_server(&self.client.headers, self.server_session);
@@ -140,7 +140,7 @@ impl<'a> Outgoing<'a> {
             }
         }
         if let Some(token) = self.plan.header.and_then(|token| tokens.get(token)) {
-            let value = headers::bearer(token).ok_or(Refusal::Exchange)?;
+            let value = headers::bearer(token).ok_or(ProxyRefusal::Exchange)?;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         Ok(request)

@@ -10,7 +10,7 @@ use crate::sessions::SessionError;
 
 /// Why a request is not forwarded, or its answer not passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ProxyRefusal {
     /// RFC 6750, section 3.1: no error code without a token.
     #[error("sign in first: this server takes an access token in the Authorization header")]
     NoToken,
@@ -132,7 +132,7 @@ pub(super) enum Refusal {
     ServerRefused,
 }
 
-impl Refusal {
+impl ProxyRefusal {
     /// Returns the label of this refusal in the metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
@@ -165,7 +165,7 @@ impl Refusal {
     }
 }
 
-impl From<MessageError> for Refusal {
+impl From<MessageError> for ProxyRefusal {
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Read(ReadError::TooLarge) => Self::TooLarge,
@@ -176,7 +176,7 @@ impl From<MessageError> for Refusal {
     }
 }
 
-impl From<SessionError> for Refusal {
+impl From<SessionError> for ProxyRefusal {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Invalid => Self::InvalidToken,

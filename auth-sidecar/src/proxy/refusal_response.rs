@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::body::Message;
 use super::origin;
 use super::protocol_version::is_stateless;
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use crate::access::challenge::Challenger;
 
 /// `HeaderMismatch` of MCP 2026-07-28.
@@ -22,25 +22,25 @@ const HEADER_MISMATCH: i32 = -32020;
 const SESSION_NOT_FOUND: i32 = -32001;
 
 /// `Retry-After` when the source of the failure names no time.
-const SOON: Duration = Duration::from_secs(5);
+const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(5);
 
 /// `Retry-After` while the server starts, or while other messages or calls hold the limit.
-const IN_A_MOMENT: Duration = Duration::from_secs(2);
+const RETRY_AFTER_BUSY: Duration = Duration::from_secs(2);
 
 /// `Retry-After` while the federation is broken: an administrator must act, which takes longer.
-const LATER: Duration = Duration::from_secs(30);
+const RETRY_AFTER_FEDERATION: Duration = Duration::from_secs(30);
 
 /// The parts of a refused request that its response depends on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct About {
+pub(super) struct RequestInfo {
     id: Option<RequestId>,
     is_tool_call: bool,
     is_stateless: bool,
 }
 
-impl About {
+impl RequestInfo {
     /// Describes a body that is not a valid message, with its id if that is readable.
-    pub(super) fn refused(body: &[u8]) -> Self {
+    pub(super) fn of_invalid_body(body: &[u8]) -> Self {
         Self {
             id: RequestId::of_refused(body),
             ..Self::default()
@@ -48,7 +48,7 @@ impl About {
     }
 
     /// Describes a valid message.
-    pub(super) fn message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
+    pub(super) fn of_message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
         Self {
             // The id of a client's response was chosen by the server.
             id: message.method().and(message.id()).cloned(),
@@ -63,8 +63,8 @@ impl About {
     }
 }
 
-impl Refusal {
-    fn status(&self, about: &About) -> StatusCode {
+impl ProxyRefusal {
+    fn status(&self, info: &RequestInfo) -> StatusCode {
         match self {
             Self::NoToken | Self::InvalidToken | Self::SignInRequired | Self::InsufficientClaims(_) => {
                 StatusCode::UNAUTHORIZED
@@ -72,7 +72,7 @@ impl Refusal {
             Self::ForeignOrigin | Self::InsufficientScope(_) => StatusCode::FORBIDDEN,
             // The user must see the message. Clients show JSON-RPC answers, and treat an HTTP error as a broken
             // server.
-            Self::Blocked(_) | Self::MayHaveRun if about.id.is_some() => StatusCode::OK,
+            Self::Blocked(_) | Self::MayHaveRun if info.id.is_some() => StatusCode::OK,
             Self::Blocked(_) | Self::MayHaveRun | Self::Body(_) | Self::HeaderMismatch => {
                 StatusCode::BAD_REQUEST
             }
@@ -94,10 +94,10 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable(after) => Some(after.unwrap_or(SOON)),
+            Self::Unavailable(after) => Some(after.unwrap_or(RETRY_AFTER_UNKNOWN)),
             Self::TooManyTokens(after) => Some(*after),
-            Self::ClientAuthentication => Some(LATER),
-            Self::Busy | Self::UserBusy | Self::ServerAbsent => Some(IN_A_MOMENT),
+            Self::ClientAuthentication => Some(RETRY_AFTER_FEDERATION),
+            Self::Busy | Self::UserBusy | Self::ServerAbsent => Some(RETRY_AFTER_BUSY),
             _ => None,
         }
     }
@@ -114,9 +114,9 @@ impl Refusal {
     }
 
     /// Builds the response, with a challenge where a login helps.
-    pub(super) fn answer(&self, about: &About, challenger: &Challenger) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body(about).to_string()));
-        *response.status_mut() = self.status(about);
+    pub(super) fn answer(&self, info: &RequestInfo, challenger: &Challenger) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body(info).to_string()));
+        *response.status_mut() = self.status(info);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -134,16 +134,16 @@ impl Refusal {
         response
     }
 
-    fn body(&self, about: &About) -> Value {
+    fn body(&self, info: &RequestInfo) -> Value {
         // If the id is not readable, the answer has no member `id` (MCP 2026-07-28, Error Responses).
         let mut answer = json!({"jsonrpc": "2.0"});
-        if let Some(id) = &about.id {
+        if let Some(id) = &info.id {
             answer["id"] = json!(id);
         }
-        if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && about.is_tool_call && about.id.is_some() {
+        if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && info.is_tool_call && info.id.is_some() {
             let text = self.to_string();
             answer["result"] = json!({"content": [{"type": "text", "text": text}], "isError": true});
-            if about.is_stateless {
+            if info.is_stateless {
                 answer["result"]["resultType"] = json!("complete");
             }
             return answer;
@@ -154,7 +154,7 @@ impl Refusal {
             Self::UnknownServerSession => SESSION_NOT_FOUND,
             Self::Blocked(_) => i32::from(StatusCode::FORBIDDEN.as_u16()),
             // JSON-RPC and MCP reserve the codes from -32768 to -32000.
-            _ => i32::from(self.status(about).as_u16()),
+            _ => i32::from(self.status(info).as_u16()),
         };
         answer["error"] = json!({"code": code, "message": self.to_string()});
         answer
@@ -182,41 +182,41 @@ mod tests {
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }
 
-    fn about(body: &'static str, version: &str) -> About {
+    fn info(body: &'static str, version: &str) -> RequestInfo {
         let message = Message::parse(Bytes::from_static(body.as_bytes())).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(
             super::super::protocol_version::PROTOCOL_VERSION,
             HeaderValue::from_str(version).unwrap(),
         );
-        About::message(&message, &headers)
+        RequestInfo::of_message(&message, &headers)
     }
 
     const CALL: &str = r#"{"jsonrpc":"2.0","id":"seven","method":"tools/call","params":{"name":"run"}}"#;
 
     #[tokio::test]
     async fn a_blocked_tool_call_gets_a_tool_result() {
-        let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
-        let response = refusal.answer(&about(CALL, "2025-11-25"), &challenger());
+        let refusal = ProxyRefusal::Blocked("Ask an administrator.".to_owned());
+        let response = refusal.answer(&info(CALL, "2025-11-25"), &challenger());
         assert_eq!(response.status(), StatusCode::OK);
         let body = json_of(response).await;
         assert_eq!(body["id"], "seven");
         assert_eq!(body["result"]["isError"], true);
         assert_eq!(body["result"]["content"][0]["text"], "Ask an administrator.");
         assert!(body["result"].get("resultType").is_none());
-        let body = json_of(refusal.answer(&about(CALL, "2026-07-28"), &challenger())).await;
+        let body = json_of(refusal.answer(&info(CALL, "2026-07-28"), &challenger())).await;
         assert_eq!(body["result"]["resultType"], "complete");
     }
 
     #[tokio::test]
     async fn another_blocked_request_gets_an_error_without_a_challenge() {
-        let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
-        let listed = about(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#, "2025-11-25");
+        let refusal = ProxyRefusal::Blocked("Ask an administrator.".to_owned());
+        let listed = info(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#, "2025-11-25");
         let response = refusal.answer(&listed, &challenger());
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(json_of(response).await["error"]["code"], 403);
         assert_eq!(
-            refusal.answer(&About::default(), &challenger()).status(),
+            refusal.answer(&RequestInfo::default(), &challenger()).status(),
             StatusCode::BAD_REQUEST
         );
     }
@@ -224,36 +224,36 @@ mod tests {
     #[test]
     fn only_sign_in_scope_and_origin_answer_401_and_403_and_nothing_answers_500() {
         let all = [
-            Refusal::NoToken,
-            Refusal::InvalidToken,
-            Refusal::SignInRequired,
-            Refusal::InsufficientScope(Scopes::ALL),
-            Refusal::Blocked(String::new()),
-            Refusal::ForeignOrigin,
-            Refusal::Method,
-            Refusal::ContentType,
-            Refusal::Compressed,
-            Refusal::TooLarge,
-            Refusal::Incomplete,
-            Refusal::Busy,
-            Refusal::UserBusy,
-            Refusal::TooManyTokens(Duration::ZERO),
-            Refusal::MayHaveRun,
-            Refusal::Body(BodyError::NotJson),
-            Refusal::HeaderMismatch,
-            Refusal::UnknownServerSession,
-            Refusal::Unavailable(None),
-            Refusal::ClientAuthentication,
-            Refusal::Exchange,
-            Refusal::ServerAbsent,
-            Refusal::ServerFailed,
-            Refusal::ServerRefused,
+            ProxyRefusal::NoToken,
+            ProxyRefusal::InvalidToken,
+            ProxyRefusal::SignInRequired,
+            ProxyRefusal::InsufficientScope(Scopes::ALL),
+            ProxyRefusal::Blocked(String::new()),
+            ProxyRefusal::ForeignOrigin,
+            ProxyRefusal::Method,
+            ProxyRefusal::ContentType,
+            ProxyRefusal::Compressed,
+            ProxyRefusal::TooLarge,
+            ProxyRefusal::Incomplete,
+            ProxyRefusal::Busy,
+            ProxyRefusal::UserBusy,
+            ProxyRefusal::TooManyTokens(Duration::ZERO),
+            ProxyRefusal::MayHaveRun,
+            ProxyRefusal::Body(BodyError::NotJson),
+            ProxyRefusal::HeaderMismatch,
+            ProxyRefusal::UnknownServerSession,
+            ProxyRefusal::Unavailable(None),
+            ProxyRefusal::ClientAuthentication,
+            ProxyRefusal::Exchange,
+            ProxyRefusal::ServerAbsent,
+            ProxyRefusal::ServerFailed,
+            ProxyRefusal::ServerRefused,
         ];
         for refusal in all {
-            let response = refusal.answer(&About::default(), &challenger());
+            let response = refusal.answer(&RequestInfo::default(), &challenger());
             let status = response.status();
             assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{refusal:?}");
-            let wants_scope = refusal == Refusal::InsufficientScope(Scopes::ALL);
+            let wants_scope = refusal == ProxyRefusal::InsufficientScope(Scopes::ALL);
             assert_eq!(
                 status == StatusCode::UNAUTHORIZED || wants_scope,
                 response.headers().contains_key(WWW_AUTHENTICATE),
@@ -261,7 +261,7 @@ mod tests {
             );
             assert_eq!(
                 status == StatusCode::FORBIDDEN,
-                refusal == Refusal::ForeignOrigin || wants_scope,
+                refusal == ProxyRefusal::ForeignOrigin || wants_scope,
                 "{refusal:?}"
             );
             let waits = response.headers().contains_key(RETRY_AFTER);
@@ -273,8 +273,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_never_zero() {
-        let response =
-            Refusal::Unavailable(Some(Duration::from_millis(10))).answer(&About::default(), &challenger());
+        let response = ProxyRefusal::Unavailable(Some(Duration::from_millis(10)))
+            .answer(&RequestInfo::default(), &challenger());
         assert_eq!(response.headers()[RETRY_AFTER], "1");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use crate::token_digest::TokenDigest;
 
 /// Maximum number of remembered refusals. At the limit a new one is not remembered, and Entra refuses that token again.
@@ -18,7 +18,7 @@ const REFUSAL_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The requests that a remembered refusal answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answers {
+pub(super) enum RefusalScope {
     /// Each request with this token.
     All,
 
@@ -29,20 +29,20 @@ pub(super) enum Answers {
 /// Refusals of Entra, the server or the downstream API, by the hash of the user's token. It does not matter
 /// who exchanges the token.
 #[derive(Default)]
-pub(super) struct RefusedTokens(Mutex<HashMap<TokenDigest, Remembered>>);
+pub(super) struct RefusedTokens(Mutex<HashMap<TokenDigest, RememberedRefusal>>);
 
-struct Remembered {
-    answers: Answers,
-    refusal: Refusal,
+struct RememberedRefusal {
+    scope: RefusalScope,
+    refusal: ProxyRefusal,
     until: Instant,
 }
 
 impl RefusedTokens {
     /// Returns the refusal of a request with this user token, if one is remembered.
-    pub(super) fn check(&self, user_token: &TokenDigest, is_tool_call: bool) -> Result<(), Refusal> {
+    pub(super) fn check(&self, user_token: &TokenDigest, is_tool_call: bool) -> Result<(), ProxyRefusal> {
         match self.lock().get(user_token) {
             Some(remembered)
-                if (is_tool_call || remembered.answers == Answers::All)
+                if (is_tool_call || remembered.scope == RefusalScope::All)
                     && remembered.until > Instant::now() =>
             {
                 Err(remembered.refusal.clone())
@@ -53,18 +53,23 @@ impl RefusedTokens {
 
     /// Remembers a refusal that passes only when the user acts, and returns whether it is one. Outages have
     /// their own pause ([`behalf_entra::OnBehalfOf`]).
-    pub(super) fn remember(&self, user_token: &TokenDigest, answers: Answers, refusal: &Refusal) -> bool {
+    pub(super) fn remember(
+        &self,
+        user_token: &TokenDigest,
+        scope: RefusalScope,
+        refusal: &ProxyRefusal,
+    ) -> bool {
         let concerns_the_user = matches!(
             refusal,
-            Refusal::SignInRequired | Refusal::InsufficientClaims(_) | Refusal::Blocked(_)
+            ProxyRefusal::SignInRequired | ProxyRefusal::InsufficientClaims(_) | ProxyRefusal::Blocked(_)
         );
         if concerns_the_user {
             let now = Instant::now();
             let mut tokens = self.lock();
             tokens.retain(|_, remembered| remembered.until > now);
             if tokens.len() < MAX_REFUSALS || tokens.contains_key(user_token) {
-                let remembered = Remembered {
-                    answers,
+                let remembered = RememberedRefusal {
+                    scope,
                     refusal: refusal.clone(),
                     until: now + REFUSAL_LIFETIME,
                 };
@@ -74,7 +79,7 @@ impl RefusedTokens {
         concerns_the_user
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, Remembered>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, RememberedRefusal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,29 +94,29 @@ mod tests {
         TokenDigest::of(&Secret::new(number.to_string()))
     }
 
-    fn remember(tokens: &RefusedTokens, number: usize, answers: Answers) {
-        assert!(tokens.remember(&token(number), answers, &Refusal::SignInRequired));
+    fn remember(tokens: &RefusedTokens, number: usize, scope: RefusalScope) {
+        assert!(tokens.remember(&token(number), scope, &ProxyRefusal::SignInRequired));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_answers_its_token_for_a_minute() {
         let tokens = RefusedTokens::default();
-        remember(&tokens, 1, Answers::All);
-        remember(&tokens, 2, Answers::ToolCalls);
-        assert_eq!(tokens.check(&token(1), false), Err(Refusal::SignInRequired));
-        assert_eq!(tokens.check(&token(2), true), Err(Refusal::SignInRequired));
+        remember(&tokens, 1, RefusalScope::All);
+        remember(&tokens, 2, RefusalScope::ToolCalls);
+        assert_eq!(tokens.check(&token(1), false), Err(ProxyRefusal::SignInRequired));
+        assert_eq!(tokens.check(&token(2), true), Err(ProxyRefusal::SignInRequired));
         assert_eq!(tokens.check(&token(2), false), Ok(()));
         assert_eq!(tokens.check(&token(3), true), Ok(()));
         tokio::time::advance(REFUSAL_LIFETIME).await;
         assert_eq!(tokens.check(&token(1), false), Ok(()));
-        remember(&tokens, 3, Answers::All);
+        remember(&tokens, 3, RefusalScope::All);
         assert_eq!(tokens.lock().len(), 1, "the old ones are forgotten");
     }
 
     #[test]
     fn an_outage_is_not_remembered() {
         let tokens = RefusedTokens::default();
-        assert!(!tokens.remember(&token(1), Answers::All, &Refusal::Unavailable(None)));
+        assert!(!tokens.remember(&token(1), RefusalScope::All, &ProxyRefusal::Unavailable(None)));
         assert_eq!(tokens.check(&token(1), true), Ok(()));
     }
 
@@ -119,16 +124,16 @@ mod tests {
     async fn the_number_of_remembered_refusals_is_bounded() {
         let tokens = RefusedTokens::default();
         for number in 0..MAX_REFUSALS {
-            let remembered = Remembered {
-                answers: Answers::All,
-                refusal: Refusal::SignInRequired,
+            let remembered = RememberedRefusal {
+                scope: RefusalScope::All,
+                refusal: ProxyRefusal::SignInRequired,
                 until: Instant::now() + REFUSAL_LIFETIME,
             };
             tokens.lock().insert(token(number), remembered);
         }
-        remember(&tokens, MAX_REFUSALS, Answers::All);
+        remember(&tokens, MAX_REFUSALS, RefusalScope::All);
         assert_eq!(tokens.check(&token(MAX_REFUSALS), true), Ok(()));
-        remember(&tokens, 0, Answers::ToolCalls);
+        remember(&tokens, 0, RefusalScope::ToolCalls);
         assert_eq!(
             tokens.check(&token(0), false),
             Ok(()),

@@ -10,7 +10,7 @@ use behalf_contract::mcp;
 
 use super::body::Message;
 use super::protocol_version::is_stateless;
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use crate::keys::{ProcessKey, Random};
 use crate::sessions::OpenSession;
 
@@ -44,7 +44,7 @@ pub(super) enum ServerSession {
     New,
 
     /// The protocol revision of the request has no sessions, so no id crosses the proxy.
-    NotOfThisEra,
+    Unsupported,
 }
 
 /// The server's id cannot be an MCP session id. The server must be corrected.
@@ -67,9 +67,9 @@ impl ServerSessions {
         client: &HeaderMap,
         message: Option<&Message>,
         session: &OpenSession,
-    ) -> Result<ServerSession, Refusal> {
+    ) -> Result<ServerSession, ProxyRefusal> {
         if is_stateless(client) {
-            return Ok(ServerSession::NotOfThisEra);
+            return Ok(ServerSession::Unsupported);
         }
         if message.is_some_and(|message| message.method() == Some(INITIALIZE)) {
             return Ok(ServerSession::New);
@@ -80,8 +80,8 @@ impl ServerSessions {
             (Some(value), None) => self
                 .open(value, &owner(session))
                 .map(ServerSession::Known)
-                .ok_or(Refusal::UnknownServerSession),
-            (Some(_), Some(_)) => Err(Refusal::UnknownServerSession),
+                .ok_or(ProxyRefusal::UnknownServerSession),
+            (Some(_), Some(_)) => Err(ProxyRefusal::UnknownServerSession),
         }
     }
 

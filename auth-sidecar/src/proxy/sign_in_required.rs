@@ -1,7 +1,7 @@
 //! The refusal of a request whose user must sign in again.
 
 use super::ProxyState;
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use super::sign_in_advice::{CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT};
 use crate::sessions::{OpenSession, SignInAgain};
 
@@ -14,19 +14,19 @@ pub(super) async fn sign_in_required(
     state: &ProxyState,
     session: &OpenSession,
     again: SignInAgain,
-) -> Refusal {
+) -> ProxyRefusal {
     let sessions = &state.services.sessions;
     if session.has_record() {
         return match sessions.require_sign_in(session, again).await {
-            Ok(()) => Refusal::SignInRequired,
+            Ok(()) => ProxyRefusal::SignInRequired,
             Err(error) => error.into(),
         };
     }
     let is_new = sessions.signed_in_within(session, RECENT);
     match again.claims {
-        Some(claims) => Refusal::InsufficientClaims(claims),
-        None if again.consent => Refusal::Blocked(CONSENT_MISSING.to_owned()),
-        None if is_new => Refusal::Blocked(NEW_TOKEN_NEEDED.to_owned()),
-        None => Refusal::SignInRequired,
+        Some(claims) => ProxyRefusal::InsufficientClaims(claims),
+        None if again.consent => ProxyRefusal::Blocked(CONSENT_MISSING.to_owned()),
+        None if is_new => ProxyRefusal::Blocked(NEW_TOKEN_NEEDED.to_owned()),
+        None => ProxyRefusal::SignInRequired,
     }
 }

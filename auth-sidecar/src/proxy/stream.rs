@@ -23,7 +23,7 @@ enum StreamError {
     Ended,
 }
 
-struct Passed<B> {
+struct ForwardedBody<B> {
     body: B,
     end: SessionEnd,
     /// Wakes the task at the end of the session. `None` as long as the server's answer is there whenever it is read: most calls
@@ -36,11 +36,11 @@ struct Passed<B> {
 
 /// Forwards `body` until `end` comes. An event stream then ends without an error: it may end at any time, and
 /// clients reopen it. Every other answer ends with an error, so that the client does not use a part of it as the whole.
-pub(super) fn until<B>(body: B, end: SessionEnd, is_event_stream: bool, slot: Slot) -> Body
+pub(super) fn end_with_session<B>(body: B, end: SessionEnd, is_event_stream: bool, slot: Slot) -> Body
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
 {
-    Body::new(Passed {
+    Body::new(ForwardedBody {
         body,
         end,
         wait: None,
@@ -49,7 +49,7 @@ where
     })
 }
 
-impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Passed<B> {
+impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for ForwardedBody<B> {
     type Data = Bytes;
     type Error = StreamError;
 
@@ -58,13 +58,15 @@ impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Passe
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
-        let mut has_ended = this.end.has_come();
+        let mut has_ended = this.end.is_reached();
         if !has_ended {
             let frame = Pin::new(&mut this.body).poll_frame(context);
             if frame.is_ready() {
                 return frame.map_err(StreamError::Server);
             }
-            let wait = this.wait.get_or_insert_with(|| this.end.clone().come().boxed());
+            let wait = this
+                .wait
+                .get_or_insert_with(|| this.end.clone().reached().boxed());
             has_ended = wait.as_mut().poll(context).is_ready();
         }
         if !has_ended {
@@ -97,7 +99,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    fn passed(
+    fn forwarded(
         frames: impl Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + Unpin + 'static,
         is_event_stream: bool,
     ) -> Body {
@@ -106,7 +108,7 @@ mod tests {
             oid: "ana".to_owned(),
         }));
         let slot = ana.acquire_other(&Method::GET).unwrap();
-        until(
+        end_with_session(
             StreamBody::new(frames),
             SessionEnd::after(HOUR),
             is_event_stream,
@@ -118,7 +120,7 @@ mod tests {
     async fn an_event_stream_ends_and_another_answer_breaks_off_at_the_end_of_the_session() {
         for is_event_stream in [true, false] {
             let began = tokio::time::Instant::now();
-            let mut body = passed(stream::pending(), is_event_stream);
+            let mut body = forwarded(stream::pending(), is_event_stream);
             let end = body.frame().await;
             assert_eq!(began.elapsed(), HOUR);
             assert_eq!(end.is_none(), is_event_stream, "{end:?}");
@@ -128,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_which_more_is_always_there_ends_at_the_end_of_the_session() {
         let frames = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"more"))));
-        let mut body = passed(frames, false);
+        let mut body = forwarded(frames, false);
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::sleep(HOUR).await;
         assert!(body.frame().await.unwrap().is_err());
@@ -137,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_waits_after_its_first_part_ends_at_the_end_of_the_session() {
         let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"first")))]);
-        let mut body = passed(first.chain(stream::pending()), false);
+        let mut body = forwarded(first.chain(stream::pending()), false);
         let began = tokio::time::Instant::now();
         assert!(body.frame().await.unwrap().is_ok());
         assert!(body.frame().await.unwrap().is_err());

@@ -12,7 +12,7 @@ use super::members::{self, is_object};
 
 /// The position of the arguments of `tools/call` in the body.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum ArgumentsPosition {
     /// The message is not a `tools/call`.
     None,
 
@@ -42,7 +42,7 @@ pub(super) struct Edited {
     pub(super) dropped: bool,
 }
 
-impl Place {
+impl ArgumentsPosition {
     /// Removes the reserved argument that the client sent, and inserts `token` if there is one. Everything else
     /// stays unchanged, so that the mirrored headers still agree with it.
     pub(super) fn edit(&self, body: Bytes, token: Option<&Secret>) -> Edited {
@@ -89,7 +89,7 @@ impl Place {
 }
 
 /// Returns the position of `arguments` and its members in `text`.
-pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyError> {
+pub(super) fn position_of(text: &str, arguments: &RawValue) -> Result<ArgumentsPosition, BodyError> {
     let fields = if is_object(arguments) {
         members::of(arguments).ok_or(BodyError::Params)?.0
     } else {
@@ -101,7 +101,7 @@ pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyEr
         .filter(|(key, _)| !members::is_same(key, BEARER_ARGUMENT))
         .map(|(key, value)| (key.into_owned(), range(text, value)))
         .collect();
-    Ok(Place::Arguments {
+    Ok(ArgumentsPosition::Arguments {
         range: range(text, arguments),
         dropped: kept.len() < before,
         kept,

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::ProxyState;
 use super::exchange::Exchange;
-use super::injection::{Plan, Token};
-use super::refusal::Refusal;
-use super::refused_tokens::Answers;
+use super::injection::{Plan, TokenKind};
+use super::refusal::ProxyRefusal;
+use super::refused_tokens::RefusalScope;
 use super::sign_in_advice::{ASSERTION_REFUSED, RECENT};
 use super::sign_in_required::sign_in_required;
 use crate::sessions::{OpenSession, SessionError, SignInAgain};
@@ -28,10 +28,10 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Returns the token of this kind. `None` for one that the plan does not need.
-    pub(super) fn get(&self, token: Token) -> Option<&Secret> {
+    pub(super) fn get(&self, token: TokenKind) -> Option<&Secret> {
         let set = match token {
-            Token::User => &self.user,
-            Token::Downstream => &self.downstream,
+            TokenKind::User => &self.user,
+            TokenKind::Downstream => &self.downstream,
         };
         set.as_ref().map(|set| &set.access_token)
     }
@@ -42,12 +42,12 @@ impl Tokens {
         session: &OpenSession,
         plan: Plan,
         is_tool_call: bool,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ProxyRefusal> {
         let sessions = &state.services.sessions;
         let no_token = |error: SessionError| {
             let cause: &dyn std::error::Error = &error;
             tracing::debug!(error = cause, session.id = %session.id, "No token of the user");
-            Refusal::from(error)
+            ProxyRefusal::from(error)
         };
         // The user token is renewed even if the server gets no token: at the renewal Entra refuses a disabled user.
         let renewed = sessions.renewed_if_due(session).await.map_err(no_token)?;
@@ -102,7 +102,7 @@ impl Tokens {
         state: &ProxyState,
         session: &OpenSession,
         wanted: &Reauthenticate,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, ProxyRefusal> {
         let user = match &self.user {
             Some(user) => Arc::clone(user),
             None => state.services.sessions.tokens_of(session)?,
@@ -138,10 +138,10 @@ impl Tokens {
         &self,
         state: &ProxyState,
         session: &OpenSession,
-        answers: Answers,
-        refusal: &Refusal,
+        scope: RefusalScope,
+        refusal: &ProxyRefusal,
     ) {
-        let remembered = state.refused_tokens.remember(&self.digest, answers, refusal);
+        let remembered = state.refused_tokens.remember(&self.digest, scope, refusal);
         if remembered {
             self.forget_downstream(state, session).await;
         }
@@ -181,7 +181,7 @@ impl Exchange {
         session: &OpenSession,
         user: Arc<TokenSet>,
         claims: Option<&str>,
-    ) -> Result<Tokens, Refusal> {
+    ) -> Result<Tokens, ProxyRefusal> {
         let error = match self.exchange(state, session, &user, claims).await {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
@@ -196,7 +196,7 @@ impl Exchange {
         user: Arc<TokenSet>,
         claims: Option<&str>,
         error: EntraError,
-    ) -> Result<Tokens, Refusal> {
+    ) -> Result<Tokens, ProxyRefusal> {
         // Only the client can renew a token of Entra that it presented.
         let is_renewable = session.has_record()
             && error
@@ -211,7 +211,7 @@ impl Exchange {
         if let Err(refusal) = &result {
             state
                 .refused_tokens
-                .remember(&digest_of(&user), Answers::All, refusal);
+                .remember(&digest_of(&user), RefusalScope::All, refusal);
         }
         result
     }
@@ -222,7 +222,7 @@ impl Exchange {
         session: &OpenSession,
         user: &TokenSet,
         claims: Option<&str>,
-    ) -> Result<Tokens, Refusal> {
+    ) -> Result<Tokens, ProxyRefusal> {
         let renewed = state
             .services
             .sessions
@@ -234,7 +234,7 @@ impl Exchange {
                 let refusal = refused(state, session, &error).await;
                 state
                     .refused_tokens
-                    .remember(&digest_of(&renewed), Answers::All, &refusal);
+                    .remember(&digest_of(&renewed), RefusalScope::All, &refusal);
                 Err(refusal)
             }
         }
@@ -281,7 +281,7 @@ fn digest_of(user: &TokenSet) -> TokenDigest {
 }
 
 /// Returns the refusal for the client after a failed exchange. Stores the requirements of Entra for the next login.
-async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> Refusal {
+async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> ProxyRefusal {
     let step = error.next_step();
     log(session, error, &step);
     let is_user_token_refused = error
@@ -291,15 +291,15 @@ async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) 
         NextStep::SignInAgain { .. }
             if is_user_token_refused && state.services.sessions.signed_in_within(session, RECENT) =>
         {
-            Refusal::Blocked(ASSERTION_REFUSED.to_owned())
+            ProxyRefusal::Blocked(ASSERTION_REFUSED.to_owned())
         }
         NextStep::SignInAgain { claims, consent } => {
             sign_in_required(state, session, SignInAgain { claims, consent }).await
         }
-        NextStep::Blocked => Refusal::Blocked(blocked_message(error)),
-        NextStep::ClientAuthentication => Refusal::ClientAuthentication,
-        NextStep::RetryLater { .. } => Refusal::Unavailable(Some(error.pause())),
-        NextStep::OurBug => Refusal::Exchange,
+        NextStep::Blocked => ProxyRefusal::Blocked(blocked_message(error)),
+        NextStep::ClientAuthentication => ProxyRefusal::ClientAuthentication,
+        NextStep::RetryLater { .. } => ProxyRefusal::Unavailable(Some(error.pause())),
+        NextStep::OurBug => ProxyRefusal::Exchange,
     }
 }
 

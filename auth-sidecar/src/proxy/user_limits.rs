@@ -9,16 +9,16 @@ use behalf_entra::UserIdentity;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::refusal::Refusal;
+use super::refusal::ProxyRefusal;
 use crate::limits::body_budget::MessageMemory;
 use crate::limits::weak_map::{WeakMap, WeakMapEntry};
 
 /// Maximum number of tool calls of one user in flight. The built-in server accepts 64 calls of all users.
-const MOST_CALLS: usize = 16;
+const MAX_CALLS: usize = 16;
 
 /// Maximum number of tool calls of one user that wait for a slot. An agent that starts 30 calls at once gets
 /// all of them answered. A loop that keeps starting calls is refused.
-const MOST_WAITING: usize = 48;
+const MAX_WAITING: usize = 48;
 
 /// Maximum time that a tool call waits for a slot. Many clients do not try again after 503; the calls of a fast
 /// server end within this time.
@@ -27,8 +27,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Maximum number of GET requests of one user in flight, and of other requests that are no tool calls. The first ones are streams
 /// of notifications, of which each client has one, so that they must not keep the client from sending a message. Without a limit
 /// one user could take all connections of the port.
-const MOST_STREAMS: usize = 64;
-const MOST_OTHERS: usize = 64;
+const MAX_STREAMS: usize = 64;
+const MAX_OTHERS: usize = 64;
 
 /// The users with requests in flight in this process.
 #[derive(Clone, Default)]
@@ -85,10 +85,10 @@ impl Users {
     pub(super) fn get(&self, user: &Arc<UserIdentity>) -> User {
         User(self.0.get_or_insert_with(Arc::clone(user), || UserLimits {
             messages: MessageMemory::of_user(),
-            calls: Semaphore::new(MOST_CALLS),
-            waiting: Semaphore::new(MOST_WAITING),
-            streams: Semaphore::new(MOST_STREAMS),
-            others: Semaphore::new(MOST_OTHERS),
+            calls: Semaphore::new(MAX_CALLS),
+            waiting: Semaphore::new(MAX_WAITING),
+            streams: Semaphore::new(MAX_STREAMS),
+            others: Semaphore::new(MAX_OTHERS),
         }))
     }
 }
@@ -100,20 +100,23 @@ impl User {
     }
 
     /// Waits for a slot for a tool call, in the order of the calls. Dropping the future ends the wait.
-    pub(super) async fn acquire_call(&self) -> Result<Slot, Refusal> {
+    pub(super) async fn acquire_call(&self) -> Result<Slot, ProxyRefusal> {
         let calls = &self.0.calls;
         let permit = if let Ok(permit) = calls.try_acquire() {
             permit
         } else {
-            let _waits = self.0.waiting.try_acquire().map_err(|_| Refusal::UserBusy)?;
+            let _waits = self.0.waiting.try_acquire().map_err(|_| ProxyRefusal::UserBusy)?;
             let slot = timeout(WAIT, calls.acquire());
-            slot.await.ok().and_then(Result::ok).ok_or(Refusal::UserBusy)?
+            slot.await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or(ProxyRefusal::UserBusy)?
         };
         Ok(self.slot(Kind::Call, permit))
     }
 
     /// Acquires a slot for a request that is no tool call. It does not wait: nobody knows when a stream ends.
-    pub(super) fn acquire_other(&self, method: &Method) -> Result<Slot, Refusal> {
+    pub(super) fn acquire_other(&self, method: &Method) -> Result<Slot, ProxyRefusal> {
         let kind = if method == Method::GET {
             Kind::Stream
         } else {
@@ -122,7 +125,7 @@ impl User {
         let permit = self.0.slots(kind).try_acquire();
         permit
             .map(|permit| self.slot(kind, permit))
-            .map_err(|_| Refusal::UserBusy)
+            .map_err(|_| ProxyRefusal::UserBusy)
     }
 
     fn slot(&self, kind: Kind, permit: SemaphorePermit<'_>) -> Slot {
@@ -148,7 +151,7 @@ mod tests {
 
     async fn fill(user: &User) -> Vec<Slot> {
         let mut calls = Vec::new();
-        for _ in 0..MOST_CALLS {
+        for _ in 0..MAX_CALLS {
             calls.push(user.acquire_call().await.unwrap());
         }
         calls
@@ -160,7 +163,7 @@ mod tests {
         let calls = fill(&users.get(&user("ana"))).await;
         assert_eq!(
             users.get(&user("ana")).acquire_call().await.err(),
-            Some(Refusal::UserBusy),
+            Some(ProxyRefusal::UserBusy),
             "only the calls keep the limits alive"
         );
         assert!(users.get(&user("ben")).acquire_call().await.is_ok());
@@ -178,9 +181,9 @@ mod tests {
             let all = |method: Method, most: usize| -> Vec<Slot> {
                 (0..most).map(|_| ana.acquire_other(&method).unwrap()).collect()
             };
-            let _others = [all(Method::GET, MOST_STREAMS), all(Method::POST, MOST_OTHERS)];
+            let _others = [all(Method::GET, MAX_STREAMS), all(Method::POST, MAX_OTHERS)];
             for method in [Method::GET, Method::DELETE] {
-                assert_eq!(ana.acquire_other(&method).err(), Some(Refusal::UserBusy));
+                assert_eq!(ana.acquire_other(&method).err(), Some(ProxyRefusal::UserBusy));
             }
         }
     }
@@ -191,7 +194,7 @@ mod tests {
         let ana = users.get(&user("ana"));
         let mut calls = fill(&ana).await;
         let began = tokio::time::Instant::now();
-        assert_eq!(ana.acquire_call().await.err(), Some(Refusal::UserBusy));
+        assert_eq!(ana.acquire_call().await.err(), Some(ProxyRefusal::UserBusy));
         assert_eq!(began.elapsed(), WAIT);
 
         let frees = async {
@@ -207,12 +210,12 @@ mod tests {
         let users = Users::default();
         let ana = users.get(&user("ana"));
         let _calls = fill(&ana).await;
-        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(ana.acquire_call())).collect();
+        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(ana.acquire_call())).collect();
         for call in &mut waiting {
             assert!(futures::poll!(call.as_mut()).is_pending());
         }
         let began = tokio::time::Instant::now();
-        assert_eq!(ana.acquire_call().await.err(), Some(Refusal::UserBusy));
+        assert_eq!(ana.acquire_call().await.err(), Some(ProxyRefusal::UserBusy));
         assert!(began.elapsed().is_zero(), "one more does not wait");
         waiting.pop();
         let mut next = Box::pin(ana.acquire_call());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
-use super::repository::Loaded;
+use super::repository::LoadedRecord;
 use super::user_tokens::UserTokens;
 use super::{OpenSession, Sessions};
 use crate::client_label::registered_label_of;
@@ -57,7 +57,7 @@ impl Sessions {
             return Err(SessionError::Invalid);
         }
         self.repository.extend(&grant.id, &loaded, now).await;
-        let Loaded {
+        let LoadedRecord {
             record,
             user_token,
             tokens,

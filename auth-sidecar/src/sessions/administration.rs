@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Sessions;
 use super::error::{SessionError, Unavailable};
-use super::summary::{Parts, Summary};
+use super::summary::{SealedSession, Summary};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, Page};
@@ -14,7 +14,7 @@ use crate::store::{Entry, Page};
 const LISTINGS: usize = 2;
 
 /// Maximum number of listings. Otherwise a user who signs in again and again would keep the command running.
-const MOST_LISTINGS: usize = 8;
+const MAX_LISTINGS: usize = 8;
 
 /// A session as an administrator sees it. It contains no token, no secret and no mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Sessions {
     /// begin a session that stays.
     pub async fn revoke_by_user(&self, user: &str) -> Result<RevokedSessions, SessionError> {
         let mut count = 0;
-        for listing in 1..=MOST_LISTINGS {
+        for listing in 1..=MAX_LISTINGS {
             let found = self.revoke_listed(user).await?;
             count += found;
             if found == 0 && listing >= LISTINGS {
@@ -157,7 +157,7 @@ impl Sessions {
 
     /// Opens the summary of an entry, also that of a revoked session.
     pub(super) fn summary(&self, id: &SessionId, entry: &Entry) -> Result<Option<Summary>, SessionError> {
-        let Some(parts) = Parts::of(&entry.value) else {
+        let Some(parts) = SealedSession::of(&entry.value) else {
             return Ok(None);
         };
         match self.keyring.open::<Summary>(Purpose::Summary, parts.summary) {

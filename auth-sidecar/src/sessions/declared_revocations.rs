@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Times between two attempts to remove the revoked sessions from a store that failed: the first one, and the longest after
 /// doubling.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
-const LONGEST_RETRY: Duration = Duration::from_mins(5);
+const MAX_RETRY: Duration = Duration::from_mins(5);
 
 impl Sessions {
     /// Reads the revocations again when they change, until the future is dropped. After a change it ends the open requests and
@@ -53,7 +53,7 @@ impl Sessions {
                 while let Err(error) = self.remove_revoked().await {
                     log_failure(&error);
                     tokio::time::sleep(pause).await;
-                    pause = (2 * pause).min(LONGEST_RETRY);
+                    pause = (2 * pause).min(MAX_RETRY);
                 }
             }
         };

@@ -143,12 +143,12 @@ impl EndSignal {
 
 impl SessionEnd {
     /// True if the end has come.
-    pub(crate) fn has_come(&self) -> bool {
+    pub(crate) fn is_reached(&self) -> bool {
         self.signal.has_ended() || self.at.is_some_and(|at| at <= Instant::now())
     }
 
     /// Returns when the end has come.
-    pub(crate) async fn come(self) {
+    pub(crate) async fn reached(self) {
         let ended = self.signal.ended();
         match self.at {
             Some(at) => {
@@ -211,14 +211,14 @@ mod tests {
         let id = SessionId::generate(&SystemRandom);
         let began = Instant::now();
         let end = subscribe(&signals, id).end_within(HOUR);
-        assert!(!end.has_come());
-        end.clone().come().await;
+        assert!(!end.is_reached());
+        end.clone().reached().await;
         assert_eq!(began.elapsed(), HOUR);
-        assert!(end.has_come());
+        assert!(end.is_reached());
         let end = subscribe(&signals, id).end_within(HOUR);
         signals.send(&id);
-        assert!(end.has_come());
-        end.come().await;
+        assert!(end.is_reached());
+        end.reached().await;
         assert_eq!(began.elapsed(), HOUR, "at once");
     }
 

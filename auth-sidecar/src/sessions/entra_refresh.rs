@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::{SessionError, Unavailable};
-use super::record::{EntraRefusal, Record};
+use super::record::{Record, RenewalRefusal};
 use super::renewals::{Flight, Joined, RenewalPause, Renewed};
 use super::repository::Change;
 use super::sign_in_again::SignInAgain;
@@ -39,7 +39,7 @@ const UNSAVED: Duration = Duration::from_mins(5);
 const UNSAVED_REFUSAL: Duration = Duration::from_mins(1);
 
 /// The next step of a renewal.
-enum Turn {
+enum RenewalStep {
     /// No request to Entra is needed.
     Done(Renewed),
 
@@ -58,7 +58,7 @@ impl Sessions {
         session: &OpenSession,
     ) -> Result<Option<Arc<TokenSet>>, SessionError> {
         let now = self.clock.now();
-        if !session.has_record() || lives_for(session.tokens.expires_at(), now, RENEW_BEFORE_EXPIRY) {
+        if !session.has_record() || is_valid_for(session.tokens.expires_at(), now, RENEW_BEFORE_EXPIRY) {
             return Ok(None);
         }
         // Boxed, because this branch is rare and would make the future of every request larger.
@@ -70,23 +70,23 @@ impl Sessions {
         session: &OpenSession,
         now: Timestamp,
     ) -> Result<Arc<TokenSet>, SessionError> {
-        let living = if lives_for(session.tokens.expires_at(), now, MINIMUM_TIME_LEFT) {
+        let valid = if is_valid_for(session.tokens.expires_at(), now, MINIMUM_TIME_LEFT) {
             Some(self.tokens_of(session)?)
         } else {
             None
         };
         let flight = match self.join_renewal(session, None) {
             Joined::Flight(flight) => flight,
-            Joined::Paused(Err(error)) if is_temporary(&error) => return living.ok_or(error),
+            Joined::Paused(Err(error)) if is_temporary(&error) => return valid.ok_or(error),
             Joined::Paused(result) => return result,
         };
-        let Some(living) = living else {
+        let Some(valid) = valid else {
             return flight.await;
         };
         match tokio::time::timeout(MAX_WAIT, flight).await {
             Ok(Err(error)) if !is_temporary(&error) => Err(error),
             Ok(Ok(renewed)) => Ok(renewed),
-            Ok(Err(_)) | Err(_) => Ok(living),
+            Ok(Err(_)) | Err(_) => Ok(valid),
         }
     }
 
@@ -121,10 +121,10 @@ impl Sessions {
         let begin = || -> Flight {
             let (sessions, session, refused) = (Arc::clone(self), session.clone(), refused.cloned());
             let renewal = async move {
-                let mut end = sessions.renewals.end(session.id, sessions.clock.as_ref());
+                let mut guard = sessions.renewals.guard(session.id, sessions.clock.as_ref());
                 let (renewed, pause) = sessions.renew(&session, refused.as_ref()).await;
                 session.end_signal.count_renewal();
-                end.pause = pause;
+                guard.pause = pause;
                 renewed
             };
             let flight = trace::carry(request_cause::carry(renewal)).boxed().shared();
@@ -141,9 +141,9 @@ impl Sessions {
         session: &OpenSession,
         refused: Option<&Secret>,
     ) -> (Renewed, Option<RenewalPause>) {
-        match self.turn(session, refused).await {
-            Turn::Done(renewed) => (renewed, None),
-            Turn::AskEntra(refresh_token) => {
+        match self.next_step(session, refused).await {
+            RenewalStep::Done(renewed) => (renewed, None),
+            RenewalStep::AskEntra(refresh_token) => {
                 let renewed = self.ask_entra(session, &refresh_token, refused).await;
                 renewal_lease::release(self.store.as_ref(), session.id).await;
                 renewed
@@ -152,41 +152,41 @@ impl Sessions {
     }
 
     /// Waits until this replica may ask Entra, or until the session's record has the answer.
-    async fn turn(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
+    async fn next_step(&self, session: &OpenSession, refused: Option<&Secret>) -> RenewalStep {
         let store = self.store.as_ref();
         for wait in renewal_lease::waits() {
             let now = self.clock.now();
             match renewal_lease::acquire(store, session.id, now, self.random.as_ref()).await {
                 Ok(true) => {
                     // The replica that held the lease before may have renewed the tokens.
-                    let turn = self.look_at_record(session, refused).await;
-                    if let Turn::Done(_) = turn {
+                    let step = self.step_from_record(session, refused).await;
+                    if let RenewalStep::Done(_) = step {
                         renewal_lease::release(store, session.id).await;
                     }
-                    return turn;
+                    return step;
                 }
                 Ok(false) => {}
-                Err(error) => return Turn::Done(Err(error.into())),
+                Err(error) => return RenewalStep::Done(Err(error.into())),
             }
             tokio::time::sleep(wait).await;
-            if let Turn::Done(renewed) = self.look_at_record(session, refused).await {
-                return Turn::Done(renewed);
+            if let RenewalStep::Done(renewed) = self.step_from_record(session, refused).await {
+                return RenewalStep::Done(renewed);
             }
         }
-        Turn::Done(Err(SessionError::unavailable(Unavailable::Contention)))
+        RenewalStep::Done(Err(SessionError::unavailable(Unavailable::Contention)))
     }
 
-    async fn look_at_record(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
+    async fn step_from_record(&self, session: &OpenSession, refused: Option<&Secret>) -> RenewalStep {
         let opened = self.repository.load_with_tokens(&session.id, &session.secret);
         let (record, tokens) = match opened.await {
             Ok((loaded, tokens)) => (loaded.record, tokens),
-            Err(error) => return Turn::Done(Err(error.into())),
+            Err(error) => return RenewalStep::Done(Err(error.into())),
         };
         let now = self.clock.now();
         let is_refused = refused.is_some_and(|refused| tokens.access_token == *refused);
         // Another replica may have renewed the token.
-        if lives_for(tokens.expires_at, now, RENEW_BEFORE_EXPIRY) && !is_refused {
-            return Turn::Done(Ok(tokens));
+        if is_valid_for(tokens.expires_at, now, RENEW_BEFORE_EXPIRY) && !is_refused {
+            return RenewalStep::Done(Ok(tokens));
         }
         if let Some(refused) = record
             .refused
@@ -195,13 +195,13 @@ impl Sessions {
             let error = refused
                 .hint
                 .map_or(SessionError::SignInRequired, SessionError::Blocked);
-            return Turn::Done(Err(error));
+            return RenewalStep::Done(Err(error));
         }
         if let Some(refresh_token) = &tokens.refresh_token {
-            return Turn::AskEntra(refresh_token.clone());
+            return RenewalStep::AskEntra(refresh_token.clone());
         }
-        let living = lives_for(tokens.expires_at, now, MINIMUM_TIME_LEFT) && !is_refused;
-        Turn::Done(if living {
+        let is_valid = is_valid_for(tokens.expires_at, now, MINIMUM_TIME_LEFT) && !is_refused;
+        RenewalStep::Done(if is_valid {
             Ok(tokens)
         } else {
             Err(SessionError::SignInRequired)
@@ -246,24 +246,24 @@ impl Sessions {
         tokens: &TokenSet,
         refused: Option<&Secret>,
     ) -> Renewed {
-        let kept = self
+        let stored = self
             .repository
-            .change(&session.id, &session.secret, |record, kept| {
-                let is_refused = refused.is_some_and(|refused| kept.access_token == *refused);
-                if !is_refused && kept.expires_at >= tokens.expires_at {
-                    return Change::Nothing(Arc::clone(kept));
+            .change(&session.id, &session.secret, |record, stored| {
+                let is_refused = refused.is_some_and(|refused| stored.access_token == *refused);
+                if !is_refused && stored.expires_at >= tokens.expires_at {
+                    return Change::Nothing(Arc::clone(stored));
                 }
-                let old = kept.refresh_token.as_ref();
-                *kept = Arc::new(TokenSet {
+                let old = stored.refresh_token.as_ref();
+                *stored = Arc::new(TokenSet {
                     refresh_token: tokens.refresh_token.as_ref().or(old).cloned(),
                     id_token: None,
                     ..tokens.clone()
                 });
                 record.refused = None;
-                Change::Write(Arc::clone(kept))
+                Change::Write(Arc::clone(stored))
             })
             .await?;
-        Ok(kept)
+        Ok(stored)
     }
 
     /// Returns the error for the calls that wait, and the pause before the next renewal. Stores the
@@ -303,7 +303,7 @@ impl Sessions {
             }
             NextStep::Blocked => {
                 let hint = error.hint().to_owned();
-                let refused = EntraRefusal {
+                let refused = RenewalRefusal {
                     at: now,
                     hint: Some(hint.clone()),
                     ends_answers: true,
@@ -337,8 +337,8 @@ impl Sessions {
         error: &EntraError,
         now: Timestamp,
     ) -> SessionError {
-        let kept = async {
-            let refused = EntraRefusal {
+        let stored = async {
+            let refused = RenewalRefusal {
                 at: now,
                 hint: None,
                 ends_answers: again.is_plain(),
@@ -346,7 +346,7 @@ impl Sessions {
             self.mark_refused(session, refused, error).await?;
             self.require_sign_in(session, again).await
         };
-        match kept.await {
+        match stored.await {
             Ok(()) => SessionError::SignInRequired,
             Err(error) => error,
         }
@@ -356,7 +356,7 @@ impl Sessions {
     async fn mark_refused(
         &self,
         session: &OpenSession,
-        refused: EntraRefusal,
+        refused: RenewalRefusal,
         error: &EntraError,
     ) -> Result<(), SessionError> {
         let mark = |record: &mut Record, _: &mut _| {
@@ -380,7 +380,7 @@ impl Sessions {
 }
 
 /// Returns the action and reason of a refusal in the audit log. `None` for one that the user's next sign-in cures.
-fn audited(refused: &EntraRefusal) -> Option<(Action, &'static str)> {
+fn audited(refused: &RenewalRefusal) -> Option<(Action, &'static str)> {
     match (&refused.hint, refused.ends_answers) {
         // No sign-in helps, and the session goes on once Entra allows it.
         (Some(_), true) => Some((Action::SessionBlock, "blocked_by_entra")),
@@ -401,6 +401,6 @@ fn is_temporary(error: &SessionError) -> bool {
     )
 }
 
-fn lives_for(expires_at: Timestamp, now: Timestamp, duration: SignedDuration) -> bool {
+fn is_valid_for(expires_at: Timestamp, now: Timestamp, duration: SignedDuration) -> bool {
     expires_at.duration_since(now) >= duration
 }

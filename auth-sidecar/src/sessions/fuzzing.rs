@@ -14,7 +14,7 @@ use super::record::{Record, tokens_from_bytes, tokens_to_bytes};
 use super::session_limit::SessionList;
 use super::shared_downstream::Content;
 use super::sign_in_again::Pending;
-use super::summary::{Parts, Summary};
+use super::summary::{SealedSession, Summary};
 
 /// A record, and tokens, that can be read are equal after they were written and read again.
 pub fn record(data: &[u8]) {
@@ -65,7 +65,7 @@ pub fn json_content(data: &[u8]) {
 
 /// A value of the store that splits into its parts is the same when they are joined again.
 pub fn value(data: &[u8]) {
-    if let Some(parts) = Parts::of(data) {
+    if let Some(parts) = SealedSession::of(data) {
         let joined = parts.join().expect("the parts of a value are short");
         assert_eq!(joined, data);
     }

@@ -54,7 +54,7 @@ use self::end_signal::EndSignals;
 pub(crate) use self::end_signal::SessionEnd;
 use self::expiry::later;
 use self::refused_downstream::RefusedDownstream;
-use self::remembered_sessions::Remembered;
+use self::remembered_sessions::RememberedSessions;
 use self::renewals::Renewals;
 use self::repository::{Removal, SessionRepository};
 use self::user_digest::UserDigest;
@@ -85,7 +85,7 @@ pub struct Sessions {
     random: Arc<dyn Random>,
     renewals: Renewals,
     end_signals: EndSignals,
-    remembered: Remembered,
+    remembered: RememberedSessions,
     revocations: Arc<RevocationsFile>,
     refused_downstream: RefusedDownstream,
     /// True if other replicas use the same store.
@@ -123,7 +123,7 @@ impl Sessions {
             random,
             renewals: Renewals::default(),
             end_signals: EndSignals::default(),
-            remembered: Remembered::default(),
+            remembered: RememberedSessions::default(),
             refused_downstream: RefusedDownstream::default(),
             revocations,
             user_locks: WeakMap::default(),

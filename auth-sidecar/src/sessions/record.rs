@@ -48,12 +48,12 @@ pub(super) struct Record {
     pub(super) step_up_until: Option<Timestamp>,
 
     /// The last refusal of Entra to renew the tokens.
-    pub(super) refused: Option<EntraRefusal>,
+    pub(super) refused: Option<RenewalRefusal>,
 }
 
 /// A refusal of Entra to renew a user's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EntraRefusal {
+pub(super) struct RenewalRefusal {
     #[serde(with = "millisecond::required")]
     pub(super) at: Timestamp,
 
@@ -92,7 +92,7 @@ impl UserTokenFacts {
 /// The serialized form of a record. The digest of the user token follows it. The names are short and times are milliseconds, because the store keeps
 /// one record for each session, and each call that opens a session reads it.
 #[derive(Serialize, Deserialize)]
-struct Form<'a> {
+struct StoredRecord<'a> {
     #[serde(rename = "t")]
     tid: Cow<'a, str>,
     #[serde(rename = "o")]
@@ -121,7 +121,7 @@ struct Form<'a> {
     )]
     step_up_until: Option<Timestamp>,
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
-    refused: Option<EntraRefusal>,
+    refused: Option<RenewalRefusal>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -137,7 +137,7 @@ impl Record {
 
     /// Serializes the record and what it says about the user token.
     pub(super) fn to_bytes(&self, user_token: &UserTokenFacts) -> Result<Vec<u8>, SealError> {
-        let form = Form {
+        let form = StoredRecord {
             tid: Cow::Borrowed(&self.user.tid),
             oid: Cow::Borrowed(&self.user.oid),
             client_id: Cow::Borrowed(&self.client_id),
@@ -158,7 +158,7 @@ impl Record {
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<(Self, UserTokenFacts)> {
         let (form, digest) = bytes.split_last_chunk()?;
-        let form: Form<'_> = serde_json::from_slice(form).ok()?;
+        let form: StoredRecord<'_> = serde_json::from_slice(form).ok()?;
         let user_token = UserTokenFacts {
             digest: TokenDigest::from_bytes(*digest),
             expires_at: form.user_token_expires_at,

@@ -16,7 +16,7 @@ use crate::keys::Purpose;
 use crate::telemetry::audit::{Action, Event};
 
 /// The outcome for an authentic refresh token.
-enum Outcome {
+enum RefreshOutcome {
     Issue { record: Box<Record>, generation: u64 },
     Revoked(Box<Record>),
     Dead(DeadGrant),
@@ -46,30 +46,30 @@ impl Sessions {
         }
         let decide = |record: &mut Record, _: &mut _| {
             if self.is_revoked(record) {
-                return Change::Nothing(Outcome::Revoked(Box::new(record.clone())));
+                return Change::Nothing(RefreshOutcome::Revoked(Box::new(record.clone())));
             }
             let Some(family) = record.family else {
-                return Change::Nothing(Outcome::Dead(DeadGrant::Unknown));
+                return Change::Nothing(RefreshOutcome::Dead(DeadGrant::Unknown));
             };
             if record.ends_at <= now {
-                return Change::Nothing(Outcome::Dead(DeadGrant::Ended));
+                return Change::Nothing(RefreshOutcome::Dead(DeadGrant::Ended));
             }
             match family.present(grant.generation, now, self.rules.refresh_grace) {
-                Presented::Reused => Change::Nothing(Outcome::Dead(DeadGrant::Reused)),
-                Presented::Good(_) if record.sign_in_required => {
-                    Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
+                Presented::Reused => Change::Nothing(RefreshOutcome::Dead(DeadGrant::Reused)),
+                Presented::Valid(_) if record.sign_in_required => {
+                    Change::Nothing(RefreshOutcome::Dead(DeadGrant::SignInRequired))
                 }
                 // The check for reuse comes first: a stolen old token ends the family, whichever scope it requests.
-                Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
-                    Change::Nothing(Outcome::Scope)
+                Presented::Valid(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
+                    Change::Nothing(RefreshOutcome::Scope)
                 }
-                Presented::Good(_) if record.step_up_until.is_some_and(|until| now < until) => {
+                Presented::Valid(_) if record.step_up_until.is_some_and(|until| now < until) => {
                     record.step_up_until = Some(now);
-                    Change::Write(Outcome::Dead(DeadGrant::StepUp))
+                    Change::Write(RefreshOutcome::Dead(DeadGrant::StepUp))
                 }
-                Presented::Good(next) => {
+                Presented::Valid(next) => {
                     record.family = Some(next);
-                    let issue = Outcome::Issue {
+                    let issue = RefreshOutcome::Issue {
                         record: Box::new(record.clone()),
                         generation: next.generation,
                     };
@@ -87,7 +87,7 @@ impl Sessions {
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
         };
         match outcome {
-            Outcome::Issue { record, generation } => {
+            RefreshOutcome::Issue { record, generation } => {
                 let issue = Issue {
                     id: &grant.id,
                     secret: &grant.secret,
@@ -107,14 +107,14 @@ impl Sessions {
                     .succeeded();
                 Ok(tokens)
             }
-            Outcome::Dead(DeadGrant::Reused) => {
+            RefreshOutcome::Dead(DeadGrant::Reused) => {
                 Err(self.end_reused(&grant.id, "refresh_token_reused").await?)
             }
-            Outcome::Revoked(record) => {
+            RefreshOutcome::Revoked(record) => {
                 self.end_revoked(&grant.id, &record).await;
                 Err(DeadGrant::Revoked.into())
             }
-            Outcome::Dead(dead) => {
+            RefreshOutcome::Dead(dead) => {
                 match dead {
                     DeadGrant::SignInRequired => refused("sign_in_required").await,
                     DeadGrant::StepUp => refused("step_up").await,
@@ -123,7 +123,7 @@ impl Sessions {
                 }
                 Err(dead.into())
             }
-            Outcome::Scope => {
+            RefreshOutcome::Scope => {
                 refused("invalid_scope").await;
                 Err(GrantError::Scope)
             }

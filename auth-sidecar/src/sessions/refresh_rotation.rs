@@ -18,7 +18,7 @@ pub(super) struct Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
     /// The token is valid. The caller stores this family and issues tokens of its generation.
-    Good(Family),
+    Valid(Family),
 
     /// The token was used before, outside the grace time. Either this caller or the earlier one stole it.
     Reused,
@@ -36,7 +36,7 @@ impl Family {
     pub(super) fn present(self, presented: u64, now: Timestamp, grace: SignedDuration) -> Presented {
         let next = self.generation.saturating_add(1);
         if presented == self.generation {
-            return Presented::Good(Self {
+            return Presented::Valid(Self {
                 generation: next,
                 rotated_at: now,
             });
@@ -44,7 +44,7 @@ impl Family {
         // A fail-over of the store lost the write of a generation that a client already has.
         if presented == next {
             let generation = next.saturating_add(1);
-            return Presented::Good(Self {
+            return Presented::Valid(Self {
                 generation,
                 rotated_at: now,
             });
@@ -53,7 +53,7 @@ impl Family {
         let in_time = now.duration_since(self.rotated_at) < grace;
         if is_previous && in_time {
             // Nothing changes, so that many parallel refreshes of one client need one write (ADR 0018).
-            return Presented::Good(self);
+            return Presented::Valid(self);
         }
         Presented::Reused
     }
@@ -72,7 +72,7 @@ mod tests {
 
     fn good(presented: Presented) -> Family {
         match presented {
-            Presented::Good(family) => family,
+            Presented::Valid(family) => family,
             Presented::Reused => panic!("refused"),
         }
     }

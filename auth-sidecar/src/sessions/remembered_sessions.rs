@@ -24,14 +24,14 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// Maximum number of remembered sessions. Each has the user's tokens, sealed and perhaps opened, usually less than 8 KiB: 16 MiB
 /// together. Beyond it a
 /// session is opened for each call.
-const MOST: usize = 2048;
+const MAX_SESSIONS: usize = 2048;
 
 /// The sessions that were opened within the last second. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Remembered(Arc<Mutex<State>>);
+pub(super) struct RememberedSessions(Arc<Mutex<RememberedState>>);
 
 #[derive(Default)]
-struct State {
+struct RememberedState {
     sessions: HashMap<TokenDigest, RememberedSession>,
     /// True while a task removes the old sessions.
     is_swept: bool,
@@ -49,7 +49,7 @@ struct RememberedSession {
     since: Instant,
 }
 
-impl Remembered {
+impl RememberedSessions {
     /// Returns the session of this access token if a call opened it within the last second, it has not ended, and the user's
     /// tokens were not renewed since.
     pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<OpenSession>> {
@@ -79,7 +79,7 @@ impl Remembered {
             since: Instant::now(),
         };
         let mut state = self.lock();
-        if state.sessions.len() >= MOST && !state.sessions.contains_key(&token) {
+        if state.sessions.len() >= MAX_SESSIONS && !state.sessions.contains_key(&token) {
             return;
         }
         let before = state.sessions.insert(token, opened);
@@ -107,7 +107,7 @@ impl Remembered {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RememberedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,13 +160,13 @@ mod tests {
         })
     }
 
-    fn insert(remembered: &Remembered, number: usize, session: &Arc<OpenSession>) {
+    fn insert(remembered: &RememberedSessions, number: usize, session: &Arc<OpenSession>) {
         remembered.insert(token(number), Arc::clone(session), 0, NOW, session.ends_at);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_remembered_for_a_second_under_its_token_and_then_leaves_memory() {
-        let (remembered, signals) = (Remembered::default(), EndSignals::default());
+        let (remembered, signals) = (RememberedSessions::default(), EndSignals::default());
         insert(&remembered, 1, &session(&signals));
         assert!(remembered.get(&token(1), after(999)).is_some());
         assert!(remembered.get(&token(2), NOW).is_none());
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_session_is_not_remembered_and_one_opened_later_is() {
-        let (remembered, signals) = (Remembered::default(), EndSignals::default());
+        let (remembered, signals) = (RememberedSessions::default(), EndSignals::default());
         let [ended, other] = [session(&signals), session(&signals)];
         insert(&remembered, 1, &ended);
         insert(&remembered, 2, &other);
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_renewal_of_the_users_tokens_makes_the_remembered_ones_old() {
-        let (remembered, signals) = (Remembered::default(), EndSignals::default());
+        let (remembered, signals) = (RememberedSessions::default(), EndSignals::default());
         let session = session(&signals);
         insert(&remembered, 1, &session);
         session.end_signal.count_renewal();
@@ -205,7 +205,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_not_remembered_beyond_its_own_end() {
-        let (remembered, signals) = (Remembered::default(), EndSignals::default());
+        let (remembered, signals) = (RememberedSessions::default(), EndSignals::default());
         let session = session(&signals);
         remembered.insert(token(1), Arc::clone(&session), 0, NOW, after(100));
         assert!(remembered.get(&token(1), after(99)).is_some());
@@ -221,12 +221,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_remembered_sessions_is_bounded() {
-        let (remembered, signals) = (Remembered::default(), EndSignals::default());
+        let (remembered, signals) = (RememberedSessions::default(), EndSignals::default());
         let session = session(&signals);
-        for number in 0..=MOST {
+        for number in 0..=MAX_SESSIONS {
             insert(&remembered, number, &session);
         }
-        assert!(remembered.get(&token(MOST - 1), NOW).is_some());
-        assert!(remembered.get(&token(MOST), NOW).is_none());
+        assert!(remembered.get(&token(MAX_SESSIONS - 1), NOW).is_some());
+        assert!(remembered.get(&token(MAX_SESSIONS), NOW).is_none());
     }
 }

@@ -16,10 +16,10 @@ use crate::store::Announcement;
 /// announcement without a sign.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Minimum time between two looks. It doubles up to [`LONGEST_GAP`] while announcements are lost again and again: each look reads a
+/// Minimum time between two looks. It doubles up to [`MAX_GAP`] while announcements are lost again and again: each look reads a
 /// record for each open session, and a cluster that moves its slots subscribes again about once a second.
 const GAP: Duration = Duration::from_secs(1);
-const LONGEST_GAP: Duration = Duration::from_secs(8);
+const MAX_GAP: Duration = Duration::from_secs(8);
 
 /// Maximum number of reads at a time.
 const AT_ONCE: usize = 16;
@@ -57,7 +57,7 @@ impl Sessions {
             self.look_for_ended().await;
             slept = if was_told { gap } else { GAP };
             tokio::time::sleep(slept).await;
-            gap = (2 * slept).min(LONGEST_GAP);
+            gap = (2 * slept).min(MAX_GAP);
         }
     }
 

@@ -68,8 +68,8 @@ impl Renewals {
 
     /// Returns a guard that ends the session's renewal when it is dropped, also by a panic. Otherwise the
     /// session's calls would join the broken renewal for ever.
-    pub(super) fn end<'a>(&'a self, id: SessionId, clock: &'a dyn Clock) -> End<'a> {
-        End {
+    pub(super) fn guard<'a>(&'a self, id: SessionId, clock: &'a dyn Clock) -> RenewalGuard<'a> {
+        RenewalGuard {
             renewals: self,
             id,
             clock,
@@ -94,7 +94,7 @@ impl Renewals {
 }
 
 /// Ends a session's renewal when it is dropped.
-pub(super) struct End<'a> {
+pub(super) struct RenewalGuard<'a> {
     renewals: &'a Renewals,
     id: SessionId,
     clock: &'a dyn Clock,
@@ -103,7 +103,7 @@ pub(super) struct End<'a> {
     pub(super) pause: Option<RenewalPause>,
 }
 
-impl Drop for End<'_> {
+impl Drop for RenewalGuard<'_> {
     fn drop(&mut self) {
         self.renewals.finish(self.id, self.clock.now(), self.pause.take());
     }
@@ -207,7 +207,7 @@ mod tests {
         let broken = Arc::clone(&renewals);
         let flight = async move {
             let clock = FixedClock::new(START);
-            let _end = broken.end(id, &clock);
+            let _guard = broken.guard(id, &clock);
             panic!("a defect")
         };
         let joined = renewals.join(id, START, None, || flight.boxed().shared());

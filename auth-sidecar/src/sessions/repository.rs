@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::error::{SessionError, Unavailable};
 use super::later;
 use super::record::{Record, UserTokenFacts, tokens_to_bytes};
-use super::summary::{Parts, Summary};
-use crate::keys::{KeyringHandle, OpenError, Purpose, RecordKind, RecordPlace, SealError};
+use super::summary::{SealedSession, Summary};
+use crate::keys::{KeyringHandle, OpenError, Purpose, RecordContext, RecordKind, SealError};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
@@ -30,7 +30,7 @@ pub(super) struct SessionRepository {
 }
 
 /// A record with its place in the store, and the user's tokens, which are still sealed.
-pub(super) struct Loaded {
+pub(super) struct LoadedRecord {
     pub(super) record: Record,
     pub(super) user_token: UserTokenFacts,
     pub(super) tokens: SealedTokens,
@@ -119,7 +119,7 @@ impl SessionRepository {
 
     /// Moves the expiry of the session after a use. An error does not refuse the call: the next use moves the expiry
     /// again.
-    pub(super) async fn extend(&self, id: &SessionId, loaded: &Loaded, now: Timestamp) {
+    pub(super) async fn extend(&self, id: &SessionId, loaded: &LoadedRecord, now: Timestamp) {
         let end = self.idle_expiry(&loaded.record, now);
         let gain = end.duration_since(loaded.expires_at);
         if gain <= SignedDuration::ZERO || gain < self.idle_lifetime / TOUCH_FRACTION {
@@ -137,25 +137,29 @@ impl SessionRepository {
     }
 
     /// Loads a record and opens it with the session's secret.
-    pub(super) async fn load(&self, id: &SessionId, secret: &SessionSecret) -> Result<Loaded, LoadError> {
+    pub(super) async fn load(
+        &self,
+        id: &SessionId,
+        secret: &SessionSecret,
+    ) -> Result<LoadedRecord, LoadError> {
         let Some(entry) = self.store.get(&StoreKey::Session(*id)).await? else {
             return Err(LoadError::Gone);
         };
-        let place = RecordPlace {
+        let context = RecordContext {
             kind: RecordKind::Session,
             id,
             secret,
             revision: entry.revision,
         };
-        let parts = Parts::of(&entry.value).ok_or(LoadError::Gone)?;
-        let plaintext = self.open_part(place, parts.record)?;
+        let parts = SealedSession::of(&entry.value).ok_or(LoadError::Gone)?;
+        let plaintext = self.open_part(context, parts.record)?;
         let (record, user_token) = Record::from_bytes(&plaintext).ok_or(LoadError::Gone)?;
         let tokens = SealedTokens {
             sealed: parts.tokens.to_vec(),
             revision: entry.revision,
             user_token,
         };
-        Ok(Loaded {
+        Ok(LoadedRecord {
             record,
             user_token,
             tokens,
@@ -171,13 +175,13 @@ impl SessionRepository {
         secret: &SessionSecret,
         tokens: &SealedTokens,
     ) -> Result<TokenSet, LoadError> {
-        let place = RecordPlace {
+        let context = RecordContext {
             kind: RecordKind::Tokens,
             id,
             secret,
             revision: tokens.revision,
         };
-        let opened = match self.open_part(place, &tokens.sealed) {
+        let opened = match self.open_part(context, &tokens.sealed) {
             Ok(plaintext) => tokens.user_token.read(&Zeroizing::new(plaintext)),
             // The record opened with this secret.
             Err(LoadError::OtherSecret) => None,
@@ -192,9 +196,9 @@ impl SessionRepository {
         })
     }
 
-    fn open_part(&self, place: RecordPlace<'_>, sealed: &[u8]) -> Result<Vec<u8>, LoadError> {
+    fn open_part(&self, context: RecordContext<'_>, sealed: &[u8]) -> Result<Vec<u8>, LoadError> {
         self.keyring
-            .open_record(place, sealed)
+            .open_record(context, sealed)
             .map_err(|error| match error {
                 OpenError::Seal => LoadError::OtherSecret,
                 OpenError::UnknownKey {
@@ -209,7 +213,7 @@ impl SessionRepository {
         &self,
         id: &SessionId,
         secret: &SessionSecret,
-    ) -> Result<(Loaded, Arc<TokenSet>), LoadError> {
+    ) -> Result<(LoadedRecord, Arc<TokenSet>), LoadError> {
         let loaded = self.load(id, secret).await?;
         let tokens = self.open_tokens(id, secret, &loaded.tokens)?;
         Ok((loaded, Arc::new(tokens)))
@@ -225,7 +229,7 @@ impl SessionRepository {
         tokens: &TokenSet,
         expires_at: Timestamp,
     ) -> Result<Written, LoadError> {
-        let place = |kind| RecordPlace {
+        let context = |kind| RecordContext {
             kind,
             id,
             secret,
@@ -233,12 +237,14 @@ impl SessionRepository {
         };
         let summary = Summary::new(id, record, self.clock.now());
         let plaintext = record.to_bytes(&UserTokenFacts::of(tokens))?;
-        let parts = Parts {
+        let parts = SealedSession {
             summary: &self.keyring.seal(Purpose::Summary, &summary)?,
-            record: &self.keyring.seal_record(place(RecordKind::Session), &plaintext)?,
+            record: &self
+                .keyring
+                .seal_record(context(RecordKind::Session), &plaintext)?,
             tokens: &self
                 .keyring
-                .seal_record(place(RecordKind::Tokens), &tokens_to_bytes(tokens)?)?,
+                .seal_record(context(RecordKind::Tokens), &tokens_to_bytes(tokens)?)?,
         };
         let value = parts.join().ok_or(SealError)?;
         Ok(self

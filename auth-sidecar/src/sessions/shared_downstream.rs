@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{OpenSession, Sessions};
-use crate::keys::{RecordKind, RecordPlace};
+use crate::keys::{RecordContext, RecordKind};
 use crate::store::{Entry, StoreKey, Written};
 use crate::token_digest::TokenDigest;
 
@@ -33,7 +33,7 @@ struct ExchangeDigest([u8; 32]);
 
 /// The content of the entry.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Content<'a> {
+pub(super) struct DownstreamEntry<'a> {
     exchange: ExchangeDigest,
     #[serde(borrow)]
     token: Cow<'a, str>,
@@ -95,8 +95,8 @@ impl SharedDownstream {
         StoreKey::Downstream(self.session.id)
     }
 
-    fn place(&self, revision: u64) -> RecordPlace<'_> {
-        RecordPlace {
+    fn context(&self, revision: u64) -> RecordContext<'_> {
+        RecordContext {
             kind: RecordKind::Downstream,
             id: &self.session.id,
             secret: &self.session.secret,
@@ -105,9 +105,9 @@ impl SharedDownstream {
     }
 
     fn open(&self, entry: &Entry) -> Option<TokenSet> {
-        let place = self.place(entry.revision);
-        let bytes = self.sessions.keyring.open_record(place, &entry.value).ok()?;
-        let content: Content<'_> = serde_json::from_slice(&bytes).ok()?;
+        let context = self.context(entry.revision);
+        let bytes = self.sessions.keyring.open_record(context, &entry.value).ok()?;
+        let content: DownstreamEntry<'_> = serde_json::from_slice(&bytes).ok()?;
         let tokens = TokenSet {
             access_token: Secret::new(content.token),
             expires_at: content.expires_at,
@@ -118,7 +118,7 @@ impl SharedDownstream {
     }
 
     fn seal(&self, revision: u64, tokens: &TokenSet) -> Option<Vec<u8>> {
-        let content = Content {
+        let content = DownstreamEntry {
             exchange: self.exchange,
             token: Cow::Borrowed(tokens.access_token.expose()),
             expires_at: tokens.expires_at,
@@ -126,7 +126,7 @@ impl SharedDownstream {
         let bytes = serde_json::to_vec(&content).ok()?;
         self.sessions
             .keyring
-            .seal_record(self.place(revision), &bytes)
+            .seal_record(self.context(revision), &bytes)
             .ok()
     }
 }

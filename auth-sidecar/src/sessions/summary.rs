@@ -73,7 +73,7 @@ impl Summary {
 
 /// The sealed parts of a session's value in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parts<'a> {
+pub(super) struct SealedSession<'a> {
     pub(super) summary: &'a str,
     pub(super) record: &'a [u8],
 
@@ -81,7 +81,7 @@ pub(super) struct Parts<'a> {
     pub(super) tokens: &'a [u8],
 }
 
-impl<'a> Parts<'a> {
+impl<'a> SealedSession<'a> {
     /// Joins the parts to the value of one entry. The lengths of the summary and of the record stand in front of them.
     pub(super) fn join(self) -> Option<Vec<u8>> {
         let mut value = Vec::with_capacity(4 + self.summary.len() + self.record.len() + self.tokens.len());
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn a_value_splits_into_its_parts() {
         for (summary, record, tokens) in [("summary", &b"\xffrecord"[..], &b"\0tokens"[..]), ("", b"", b"")] {
-            let parts = Parts {
+            let parts = SealedSession {
                 summary,
                 record,
                 tokens,
             };
-            assert_eq!(Parts::of(&parts.join().unwrap()), Some(parts));
+            assert_eq!(SealedSession::of(&parts.join().unwrap()), Some(parts));
         }
     }
 
@@ -171,16 +171,16 @@ mod tests {
             b"\x00\x01\xff\0\0",
             b"\0\x01a\0\x02b",
         ] {
-            assert_eq!(Parts::of(value), None, "{value:?}");
+            assert_eq!(SealedSession::of(value), None, "{value:?}");
         }
         let long = "a".repeat(usize::from(u16::MAX) + 1);
-        let parts = Parts {
+        let parts = SealedSession {
             summary: "",
             record: b"",
             tokens: b"",
         };
         assert!(
-            Parts {
+            SealedSession {
                 summary: &long,
                 ..parts
             }
@@ -188,7 +188,7 @@ mod tests {
             .is_none()
         );
         assert!(
-            Parts {
+            SealedSession {
                 record: long.as_bytes(),
                 ..parts
             }

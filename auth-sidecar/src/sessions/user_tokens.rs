@@ -14,11 +14,11 @@ use crate::token_digest::TokenDigest;
 #[derive(Clone)]
 pub(crate) struct UserTokens {
     facts: UserTokenFacts,
-    form: Form,
+    form: StoredTokens,
 }
 
 #[derive(Clone)]
-enum Form {
+enum StoredTokens {
     /// Tokens of a record. The first call that needs their text opens them.
     Sealed(SealedTokens, OnceLock<Arc<TokenSet>>),
 
@@ -31,7 +31,7 @@ impl UserTokens {
     pub(super) fn of_record(facts: UserTokenFacts, sealed: SealedTokens) -> Self {
         Self {
             facts,
-            form: Form::Sealed(sealed, OnceLock::new()),
+            form: StoredTokens::Sealed(sealed, OnceLock::new()),
         }
     }
 
@@ -39,7 +39,7 @@ impl UserTokens {
     pub(super) fn without_record(tokens: TokenSet) -> Self {
         Self {
             facts: UserTokenFacts::of(&tokens),
-            form: Form::Open(Arc::new(tokens)),
+            form: StoredTokens::Open(Arc::new(tokens)),
         }
     }
 
@@ -59,8 +59,8 @@ impl UserTokens {
         open: impl FnOnce(&SealedTokens) -> Result<TokenSet, LoadError>,
     ) -> Result<Arc<TokenSet>, LoadError> {
         let tokens = match &self.form {
-            Form::Open(tokens) => tokens,
-            Form::Sealed(sealed, opened) => {
+            StoredTokens::Open(tokens) => tokens,
+            StoredTokens::Sealed(sealed, opened) => {
                 if let Some(tokens) = opened.get() {
                     tokens
                 } else {

@@ -53,11 +53,11 @@ impl Default for MemoryLimits {
 pub struct MemoryStore {
     limits: MemoryLimits,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Default)]
-struct State {
+struct MemoryState {
     entries: HashMap<StoreKey, Kept>,
     by_expiry: BTreeSet<(i64, StoreKey)>,
     markers: usize,
@@ -91,12 +91,12 @@ impl MemoryStore {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl MemoryState {
     fn get(&self, key: &StoreKey, now: Timestamp) -> Option<&Kept> {
         self.entries
             .get(key)

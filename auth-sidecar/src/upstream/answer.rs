@@ -6,19 +6,19 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::connection::Connection;
+use super::connection::UpstreamConnection;
 use super::pool::Pool;
 
 /// The body of an answer. At its end its connection serves the next request. If it is dropped before its end, the connection
 /// is closed, which tells the server that nobody waits.
 pub struct AnswerBody {
     incoming: Incoming,
-    connection: Option<Box<Connection>>,
+    connection: Option<Box<UpstreamConnection>>,
     pool: Pool,
 }
 
 impl AnswerBody {
-    pub(super) fn new(incoming: Incoming, connection: Box<Connection>, pool: Pool) -> Self {
+    pub(super) fn new(incoming: Incoming, connection: Box<UpstreamConnection>, pool: Pool) -> Self {
         let mut body = Self {
             incoming,
             connection: Some(connection),

@@ -31,7 +31,7 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(1500);
 /// A client that reads slowly fills this buffer, so that every request can have a full one. No budget counts them: a request waits
 /// for its own body or for the server's answer, so that this buffer has the place of a form
 /// ([`body_budget`](crate::limits::body_budget)), which is as large.
-const MOST_READ_AHEAD: usize = 8 * 1024;
+const MAX_READ_AHEAD: usize = 8 * 1024;
 
 /// Connects to the server's port.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
@@ -39,19 +39,19 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// An open connection.
-pub(super) struct Connection {
+pub(super) struct UpstreamConnection {
     sender: SendRequest<Body>,
     /// Reads and writes the socket. `None` once the connection has ended.
     driver: Option<http1::Connection<TokioIo<TcpStream>, Body>>,
 }
 
-impl Connection {
+impl UpstreamConnection {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, UpstreamError> {
         let stream = connect(address).await.map_err(UpstreamError::Connect)?;
         // Without it a small request would wait for an acknowledgement (Nagle). A failure only costs time.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(MOST_READ_AHEAD);
+        builder.max_buf_size(MAX_READ_AHEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
         Ok(Self {
             sender,

@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use url::{Host, Url};
 
 pub use self::answer::AnswerBody;
-use self::connection::Connection;
+use self::connection::UpstreamConnection;
 pub use self::error::UpstreamError;
 use self::pool::Pool;
 use crate::host_key::HostKey;
@@ -82,7 +82,7 @@ impl Upstream {
             let is_new = pooled.is_none();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => Box::new(Connection::open(self.address).await?),
+                None => Box::new(UpstreamConnection::open(self.address).await?),
             };
             match connection.send(request).await {
                 Ok(answer) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Connection;
+use super::connection::UpstreamConnection;
 
 /// Idle connections close after this time. It is shorter than the idle limit of usual servers (Node: 5 s), so that
 /// a server rarely closes a connection while a request is sent. A new loopback connection costs very little.
@@ -18,20 +18,20 @@ pub(super) struct Pool(Arc<Mutex<Idle>>);
 #[derive(Default)]
 struct Idle {
     /// The last one was used last.
-    connections: Vec<(Instant, Box<Connection>)>,
+    connections: Vec<(Instant, Box<UpstreamConnection>)>,
     /// True while a task closes the connections that are idle for too long.
     is_swept: bool,
 }
 
 impl Pool {
     /// Takes the connection that was used last.
-    pub(super) fn take(&self) -> Option<Box<Connection>> {
+    pub(super) fn take(&self) -> Option<Box<UpstreamConnection>> {
         let (since, connection) = self.lock().connections.pop()?;
         (since.elapsed() < IDLE).then_some(connection)
     }
 
     /// Keeps a connection for the next request if it can be used again. Otherwise it is closed.
-    pub(super) fn put(&self, mut connection: Box<Connection>) {
+    pub(super) fn put(&self, mut connection: Box<UpstreamConnection>) {
         if !connection.is_reusable() {
             return;
         }

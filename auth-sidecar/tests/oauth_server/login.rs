@@ -201,9 +201,9 @@ async fn a_failed_redemption_gives_the_error_that_names_who_can_act() {
         world.sign_in(&client_id, ANA).await.error.as_deref(),
         Some("server_error")
     );
-    let woken = std::pin::pin!(world.trigger.woken());
+    let requested = std::pin::pin!(world.trigger.requested());
     assert!(
-        futures::poll!(woken).is_ready(),
+        futures::poll!(requested).is_ready(),
         "the federation is probed at once"
     );
     world.write_token(&world.issuer.token().unwrap());

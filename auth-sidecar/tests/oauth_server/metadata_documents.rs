@@ -478,7 +478,7 @@ async fn begin_from(world: &World, address: &str, client_id: &str) -> Answer {
 
 #[tokio::test]
 async fn more_documents_than_the_cache_takes_leave_one_that_is_used_often_and_every_client_signs_in() {
-    /// `MOST_DOCUMENTS` of the sidecar.
+    /// `MAX_DOCUMENTS` of the sidecar.
     const CACHED: usize = 256;
     const MORE: usize = 44;
     let host = host().await;

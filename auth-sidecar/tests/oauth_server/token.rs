@@ -359,14 +359,14 @@ fn unfinished<'a>(
 
 #[tokio::test]
 async fn unfinished_forms_do_not_block_other_clients() {
-    const LARGEST: usize = 8 * 1024;
+    const MAX_FORM_BYTES: usize = 8 * 1024;
     const MANY: usize = 8_064;
     let world = World::start().await;
     let (taken, mut arrivals) = mpsc::unbounded_channel();
     let mut under_way: FuturesUnordered<_> = (0..MANY)
         .map(|number| {
             let path = ["/token", "/consent", "/revoke"][number % 3];
-            unfinished(&world, path, LARGEST, &taken)
+            unfinished(&world, path, MAX_FORM_BYTES, &taken)
         })
         .collect();
     for _ in 0..MANY {
@@ -382,7 +382,7 @@ async fn unfinished_forms_do_not_block_other_clients() {
     let fields = [("client_id", &*client_id), ("token", &*tokens.access)];
     let gone = world.post_form("/revoke", &fields, &[]).await;
     assert_eq!(gone.status, 200);
-    let large = "a".repeat(LARGEST - "x=".len());
+    let large = "a".repeat(MAX_FORM_BYTES - "x=".len());
     for path in ["/token", "/consent", "/revoke"] {
         let answer = world.post_form(path, &[("x", &large)], &[]).await;
         assert_eq!(answer.status, 400, "{path}");

@@ -77,14 +77,14 @@ async fn an_invalid_client_error_of_the_server_starts_a_federation_probe() {
     world.server.answers(answer(None));
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(sidecar.trigger.woken().now_or_never().is_none());
+    assert!(sidecar.trigger.requested().now_or_never().is_none());
 
     world.server.answers(answer(Some(headers::INVALID_CLIENT)));
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert!(!response.headers().contains_key(headers::ERROR));
-    assert!(sidecar.trigger.woken().now_or_never().is_some());
+    assert!(sidecar.trigger.requested().now_or_never().is_some());
 }
 
 #[rstest]

@@ -270,7 +270,7 @@ async fn a_broken_federation_is_a_503_for_every_session_and_entra_is_asked_once(
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains("FederationVerified"), "{message}");
         // Returns at once if a probe was requested.
-        sidecar.trigger.woken().await;
+        sidecar.trigger.requested().await;
     }
     let asked = control.requests_of(RequestKind::OnBehalfOf).await.unwrap();
     assert_eq!(asked.len(), 1);

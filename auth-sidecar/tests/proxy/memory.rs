@@ -31,7 +31,7 @@ const USERS: [&str; 7] = [
 ];
 
 /// Maximum number of tool calls of one user in flight.
-const MOST_CALLS: usize = 16;
+const MAX_CALLS: usize = 16;
 
 /// Returns a message that stops after [`LARGE`] bytes. `taken` is notified when these bytes have been read.
 fn unfinished<'a>(
@@ -132,7 +132,7 @@ async fn each_user_has_a_limit_of_tool_calls_in_flight() {
     // A call keeps its place until its answer has ended.
     world.server.answers(|_| endless_stream());
     let mut open = Vec::new();
-    for number in 0..MOST_CALLS {
+    for number in 0..MAX_CALLS {
         let login = if number % 2 == 0 { &first } else { &second };
         let response = sidecar.post(login, &call()).await;
         assert_eq!(response.status(), StatusCode::OK, "{number}");
@@ -161,8 +161,8 @@ fn get(login: &Login) -> Request<Body> {
 }
 
 /// Maximum number of GET requests of one user in flight, and of other requests that are no tool calls.
-const MOST_STREAMS: usize = 64;
-const MOST_OTHERS: usize = 64;
+const MAX_STREAMS: usize = 64;
+const MAX_OTHERS: usize = 64;
 
 /// A user with the token of one session could otherwise take every connection of the port.
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
     let bens = sidecar.sign_in_as(&world, BEN).await;
     world.server.answers(|_| endless_stream());
     let mut open = Vec::new();
-    for number in 0..MOST_STREAMS {
+    for number in 0..MAX_STREAMS {
         let login = if number % 2 == 0 { &first } else { &second };
         let response = sidecar.send(get(login)).await;
         assert_eq!(response.status(), StatusCode::OK, "{number}");
@@ -185,7 +185,7 @@ async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
     assert_eq!(sidecar.send(get(&bens)).await.status(), StatusCode::OK);
     // Open streams do not keep a client from sending messages, and both leave tool calls alone.
     let mut lists = Vec::new();
-    for number in 0..MOST_OTHERS {
+    for number in 0..MAX_OTHERS {
         let response = sidecar.post(&first, &list()).await;
         assert_eq!(response.status(), StatusCode::OK, "{number}");
         lists.push(response);

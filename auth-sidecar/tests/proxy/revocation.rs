@@ -21,7 +21,7 @@ use crate::world::{CLIENT, Login, Sidecar, World, call, post};
 const IN_FORCE: Duration = Duration::from_secs(2);
 
 /// Maximum number of sessions of one user.
-const MOST_SESSIONS: usize = 64;
+const MAX_SESSIONS: usize = 64;
 
 /// Lets the server answer each request with the beginning of an endless body.
 pub(crate) fn server_streams(world: &World, content_type: &'static str) {
@@ -194,7 +194,7 @@ async fn a_session_beyond_the_users_limit_ends_the_users_oldest() {
     let sidecar = world.sidecar_for_client();
     let bens = sidecar.sign_in_as(&world, BEN).await;
     let mut anas = Vec::new();
-    for _ in 0..MOST_SESSIONS {
+    for _ in 0..MAX_SESSIONS {
         anas.push(sidecar.sign_in_as(&world, ANA).await);
     }
     for login in &anas {
@@ -205,7 +205,7 @@ async fn a_session_beyond_the_users_limit_ends_the_users_oldest() {
     let newest = sidecar.sign_in_as(&world, ANA).await;
     assert!(end_of(stream).await.is_none());
     assert_eq!(status(&sidecar, &anas[0]).await, StatusCode::UNAUTHORIZED);
-    for login in [&anas[1], &anas[MOST_SESSIONS - 1], &newest, &bens] {
+    for login in [&anas[1], &anas[MAX_SESSIONS - 1], &newest, &bens] {
         assert_eq!(status(&sidecar, login).await, StatusCode::OK);
     }
 }
@@ -215,7 +215,7 @@ async fn sessions_that_have_ended_do_not_count() {
     let world = World::start().await;
     let sidecar = world.sidecar_for_client();
     let kept = sidecar.sign_in(&world).await;
-    for _ in 0..2 * MOST_SESSIONS {
+    for _ in 0..2 * MAX_SESSIONS {
         let short = sidecar.sign_in(&world).await;
         revoke(&sidecar, &short.access_token).await;
     }

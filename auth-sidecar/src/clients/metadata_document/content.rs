@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::clients::metadata::{MAX_NAME_BYTES, uses_code_grant};
 
 /// Maximum size of a document in bytes, as the draft recommends (section 6.6).
-pub(super) const LARGEST: usize = 5 * 1024;
+pub(super) const MAX_DOCUMENT_BYTES: usize = 5 * 1024;
 
 /// Maximum number of values in a document. The known ones have about 20, and keys of a few values each.
-const MOST_VALUES: usize = 256;
+const MAX_VALUES: usize = 256;
 
 /// The parts of a metadata document that this server uses.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) enum DocumentError {
     #[error("its media type is neither application/json nor application/<name>+json")]
     MediaType,
 
-    #[error("it is larger than {LARGEST} bytes")]
+    #[error("it is larger than {MAX_DOCUMENT_BYTES} bytes")]
     TooLarge,
 
     #[error("it is not usable JSON")]
@@ -88,7 +88,7 @@ impl Document {
     /// A document may offer `private_key_jwt`. This server offers only `none` (PKCE), also to such a client, because its
     /// codes go to the client's own redirect URIs alone.
     pub(super) fn parse(bytes: &[u8], url: &str) -> Result<Self, DocumentError> {
-        let parsed = json::parse(bytes, MOST_VALUES)?.value;
+        let parsed = json::parse(bytes, MAX_VALUES)?.value;
         if parsed.get("client_id").and_then(Value::as_str) != Some(url) {
             return Err(DocumentError::ClientId);
         }

@@ -5,10 +5,10 @@ use axum::http::header::CACHE_CONTROL;
 use jiff::SignedDuration;
 
 /// A document is used for at least this long, so that logins do not fetch it again and again.
-pub(super) const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+pub(super) const MIN_FRESHNESS: SignedDuration = SignedDuration::from_mins(1);
 
 /// A document is used for at most this long, so that a client can withdraw a redirect URI.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+const MAX_FRESHNESS: SignedDuration = SignedDuration::from_hours(24);
 
 /// Returns the `max-age` of the answer, within bounds. Without one, and with `no-store` or `no-cache`, it is the
 /// lower bound.
@@ -28,7 +28,7 @@ pub(super) fn freshness(headers: &HeaderMap) -> SignedDuration {
         name.eq_ignore_ascii_case("max-age").then_some(seconds)
     });
     let wanted = max_age.filter(|_| !is_refused).unwrap_or_default();
-    SignedDuration::from_secs(wanted).clamp(SHORTEST, LONGEST)
+    SignedDuration::from_secs(wanted).clamp(MIN_FRESHNESS, MAX_FRESHNESS)
 }
 
 #[cfg(test)]

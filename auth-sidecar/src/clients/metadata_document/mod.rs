@@ -27,8 +27,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(super) use content::Document;
-use content::{DocumentError, LARGEST, is_json};
-use freshness::{SHORTEST, freshness};
+use content::{DocumentError, MAX_DOCUMENT_BYTES, is_json};
+use freshness::{MIN_FRESHNESS, freshness};
 pub use public_addresses::{PublicAddresses, SystemResolver};
 use source::{LIMITS, Source};
 
@@ -53,15 +53,15 @@ const DOCUMENTS: Rate = Rate {
 
 /// Maximum number of cached documents. The least used ones are dropped, so that a stranger with many documents drops none of a
 /// client that many users have. A document of many short texts takes 20 KiB, so that all take at most 5 MiB.
-const MOST_DOCUMENTS: u64 = 256;
+const MAX_DOCUMENTS: u64 = 256;
 
 /// Maximum number of fetches in flight. The burst of one address (30) leaves places for others, also if its hosts never
 /// answer.
-const MOST_FETCHES: usize = 40;
+const MAX_FETCHES: usize = 40;
 
 /// A stale document serves for at most this long while its host cannot be asked, so that an outage of a vendor does not
 /// keep its users from signing in.
-const LONGEST_STALE: SignedDuration = SignedDuration::from_hours(24);
+const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The metadata documents of clients, and how they are read.
 pub(crate) struct MetadataDocuments {
@@ -100,13 +100,13 @@ impl Cached {
         Self {
             document: Ok(Arc::new(document)),
             fresh_until,
-            usable_until: fresh_until.checked_add(LONGEST_STALE).unwrap_or(Timestamp::MAX),
+            usable_until: fresh_until.checked_add(MAX_STALE).unwrap_or(Timestamp::MAX),
         }
     }
 
     /// The document once more, after its host could not be asked. Logins of the next minute do not try again.
     fn stale(self, now: Timestamp) -> Self {
-        let pause = now.checked_add(SHORTEST).unwrap_or(Timestamp::MAX);
+        let pause = now.checked_add(MIN_FRESHNESS).unwrap_or(Timestamp::MAX);
         Self {
             fresh_until: pause.min(self.usable_until),
             ..self
@@ -133,8 +133,8 @@ impl MetadataDocuments {
             fetches: AddressBudgets::new(DOCUMENTS_OF_ONE, DOCUMENTS, clock.now()),
             clock,
             metrics,
-            running: Semaphore::new(MOST_FETCHES),
-            cache: Cache::new(MOST_DOCUMENTS),
+            running: Semaphore::new(MAX_FETCHES),
+            cache: Cache::new(MAX_DOCUMENTS),
         }))
     }
 
@@ -200,7 +200,7 @@ impl MetadataDocuments {
         caller: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<(Document, SignedDuration), DocumentError> {
-        let _place = self.running.try_acquire().map_err(|_| DocumentError::Limited)?;
+        let _permit = self.running.try_acquire().map_err(|_| DocumentError::Limited)?;
         if !self.fetches.try_charge(caller, now) {
             return Err(DocumentError::Limited);
         }
@@ -226,7 +226,7 @@ impl MetadataDocuments {
         let mut bytes = Vec::new();
         while let Some(part) = parts.next().await {
             let part = part.map_err(|error| DocumentError::Fetch(error.into()))?;
-            if bytes.len() + part.len() > LARGEST {
+            if bytes.len() + part.len() > MAX_DOCUMENT_BYTES {
                 return Err(DocumentError::TooLarge);
             }
             bytes.extend_from_slice(&part);

@@ -100,7 +100,7 @@ impl Resolve for PublicAddresses {
     }
 }
 
-/// The places for look-ups of this process. The operating system cannot stop a look-up: it occupies a thread until the
+/// The permits for look-ups of this process. The operating system cannot stop a look-up: it occupies a thread until the
 /// name servers answer, also if the fetch has given up.
 static LOOK_UPS: Semaphore = Semaphore::const_new(40);
 
@@ -123,14 +123,14 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Looks a name up on a thread for blocking work. The place is free when the look-up ends, not when its caller leaves.
+/// Looks a name up on a thread for blocking work. The permit is released when the look-up ends, not when its caller leaves.
 async fn look_up(
-    places: &'static Semaphore,
+    permits: &'static Semaphore,
     ask: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
-    let place = places.try_acquire().map_err(|_| TooManyLookUps)?;
+    let permit = permits.try_acquire().map_err(|_| TooManyLookUps)?;
     let asking = tokio::task::spawn_blocking(move || {
-        let _place = place;
+        let _permit = permit;
         ask()
     });
     Ok(Box::new(asking.await??.into_iter()) as Addrs)

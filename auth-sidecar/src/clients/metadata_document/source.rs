@@ -38,7 +38,7 @@ const LOOK_UP_LIMIT: Duration = Duration::from_millis(1500);
 const ADDRESS_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Maximum number of addresses of one host that are tried.
-const MOST_ADDRESSES: usize = 4;
+const MAX_ADDRESSES: usize = 4;
 
 /// Sends requests for documents.
 pub(super) struct Source {
@@ -126,7 +126,7 @@ impl Proxied {
         proxy: &Url,
         host: &str,
         deadline: Instant,
-    ) -> Result<tunnel::Connection, Box<dyn Error + Send + Sync>> {
+    ) -> Result<tunnel::TunnelConnection, Box<dyn Error + Send + Sync>> {
         if self.hosts_by_name.iter().any(|listed| listed == host) {
             return Ok(self.open(proxy, Destination::Name(host), host, deadline).await?);
         }
@@ -156,7 +156,7 @@ impl Proxied {
         destination: Destination<'_>,
         host: &str,
         limit: Instant,
-    ) -> Result<tunnel::Connection, TunnelError> {
+    ) -> Result<tunnel::TunnelConnection, TunnelError> {
         timeout_at(limit, tunnel::open(proxy, destination, host, &self.tls))
             .await
             .map_err(|_| TunnelError::TimedOut {
@@ -194,7 +194,7 @@ fn in_turn(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     (0..preferred.len().max(other.len()))
         .flat_map(|turn| [preferred.get(turn), other.get(turn)])
         .flatten()
-        .take(MOST_ADDRESSES)
+        .take(MAX_ADDRESSES)
         .copied()
         .collect()
 }

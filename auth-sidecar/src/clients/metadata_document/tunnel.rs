@@ -34,7 +34,7 @@ pub(super) const JSON: &str = "application/json";
 const PROXY_LIMIT: Duration = Duration::from_millis(1200);
 
 /// TLS with a host, in a tunnel through a proxy.
-pub(super) type Connection = TlsStream<TokioIo<Upgraded>>;
+pub(super) type TunnelConnection = TlsStream<TokioIo<Upgraded>>;
 
 /// The end of a tunnel, as `CONNECT` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub(super) async fn open(
     destination: Destination<'_>,
     host: &str,
     tls: &TlsSettings,
-) -> Result<Connection, TunnelError> {
+) -> Result<TunnelConnection, TunnelError> {
     let name = ServerName::try_from(host.to_owned()).map_err(TunnelError::Name)?;
     let no_connection = |source| TunnelError::Proxy {
         proxy: proxy.to_string(),
@@ -230,7 +230,10 @@ fn check(status: StatusCode, proxy: &Url, destination: Destination<'_>) -> Resul
 }
 
 /// Asks for the document at `url`.
-pub(super) async fn get(connection: Connection, url: &DocumentUrl) -> Result<Response<Body>, TunnelError> {
+pub(super) async fn get(
+    connection: TunnelConnection,
+    url: &DocumentUrl,
+) -> Result<Response<Body>, TunnelError> {
     let rest = url.as_str().strip_prefix("https://");
     let path = rest.and_then(|rest| rest.split_once('/'));
     let path = path.map_or("", |(_, path)| path);

@@ -257,7 +257,7 @@ fn a_rotation_that_does_not_go_on_no_longer_explains_an_unknown_key() {
         .replace(".k1.", ".k9.");
     for (wait, rotation_pending) in [
         (SignedDuration::ZERO, true),
-        (LONGEST_PENDING + SignedDuration::from_secs(1), false),
+        (MAX_PENDING + SignedDuration::from_secs(1), false),
     ] {
         fixture.clock.advance(wait);
         assert_eq!(
@@ -307,37 +307,40 @@ fn a_record_needs_its_session_its_secret_and_its_revision() {
     let keys = fixture.handle("mcp/azure-devops");
     let [id, other_id] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
     let [secret, other_secret] = [(); 2].map(|()| SessionSecret::generate(&SystemRandom));
-    let place = RecordPlace {
+    let context = RecordContext {
         kind: RecordKind::Session,
         id: &id,
         secret: &secret,
         revision: 3,
     };
-    let envelope = keys.seal_record(place, b"record").unwrap();
-    assert_eq!(*keys.open_record(place, &envelope).unwrap(), b"record"[..]);
+    let envelope = keys.seal_record(context, b"record").unwrap();
+    assert_eq!(*keys.open_record(context, &envelope).unwrap(), b"record"[..]);
     let others = [
-        RecordPlace {
+        RecordContext {
             id: &other_id,
-            ..place
+            ..context
         },
-        RecordPlace {
+        RecordContext {
             secret: &other_secret,
-            ..place
+            ..context
         },
-        RecordPlace { revision: 2, ..place },
-        RecordPlace {
+        RecordContext {
+            revision: 2,
+            ..context
+        },
+        RecordContext {
             kind: RecordKind::Tokens,
-            ..place
+            ..context
         },
-        RecordPlace {
+        RecordContext {
             kind: RecordKind::Downstream,
-            ..place
+            ..context
         },
     ];
     for other in others {
         assert_eq!(keys.open_record(other, &envelope).unwrap_err(), OpenError::Seal);
     }
-    let foreign = fixture.handle("mcp/another").open_record(place, &envelope);
+    let foreign = fixture.handle("mcp/another").open_record(context, &envelope);
     assert_eq!(foreign.unwrap_err(), OpenError::Seal);
 }
 
@@ -349,18 +352,18 @@ fn altered_and_cut_records_do_not_open() {
         SessionId::generate(&SystemRandom),
         SessionSecret::generate(&SystemRandom),
     );
-    let place = RecordPlace {
+    let context = RecordContext {
         kind: RecordKind::Session,
         id: &id,
         secret: &secret,
         revision: 1,
     };
-    let envelope = keys.seal_record(place, b"record").unwrap();
+    let envelope = keys.seal_record(context, b"record").unwrap();
     for index in 0..envelope.len() {
         let mut altered = envelope.clone();
         altered[index] ^= 0x80;
-        assert!(keys.open_record(place, &altered).is_err(), "{index}");
-        assert!(keys.open_record(place, &envelope[..index]).is_err(), "{index}");
+        assert!(keys.open_record(context, &altered).is_err(), "{index}");
+        assert!(keys.open_record(context, &envelope[..index]).is_err(), "{index}");
     }
 }
 

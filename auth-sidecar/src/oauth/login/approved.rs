@@ -56,7 +56,7 @@ pub(crate) struct ApprovedRequest {
 
     /// True after the sidecar sent the user back to Entra once, with Entra's requirements for the login.
     #[serde(rename = "a", default)]
-    pub(crate) again: bool,
+    pub(crate) is_second_sign_in: bool,
 
     /// True if the user did not see the consent page, because the browser remembers an approval. The callback checks
     /// that it is the approval of the user who signed in.
@@ -85,7 +85,7 @@ impl ApprovedRequest {
     /// Creates the state of a new sign-in at Entra.
     pub(crate) fn new(
         request: AuthorizationRequest,
-        again: bool,
+        is_second_sign_in: bool,
         now: Timestamp,
         random: &dyn Random,
     ) -> Self {
@@ -95,7 +95,7 @@ impl ApprovedRequest {
             verifier: pkce::new_verifier(random),
             nonce: BASE64URL.encode(random_bytes::<16>(random)),
             expires_at: now.checked_add(FLOW_LIFETIME).unwrap_or(Timestamp::MAX),
-            again,
+            is_second_sign_in,
             remembered: false,
         }
     }

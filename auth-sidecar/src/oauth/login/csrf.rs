@@ -38,7 +38,7 @@ pub(crate) fn is_value(text: &str) -> bool {
 
 /// The content of the form's hidden field.
 #[derive(Serialize, Deserialize)]
-struct Token {
+struct CsrfToken {
     #[serde(rename = "b")]
     binding: String,
 }
@@ -46,15 +46,17 @@ struct Token {
 /// Seals the token for a form that contains `request`, in the browser whose cookie has `value`.
 pub(crate) fn issue(keyring: &KeyringHandle, value: &str, request: &str) -> Result<String, SealError> {
     let binding = binding(value, request);
-    keyring.seal(Purpose::Csrf, &Token { binding })
+    keyring.seal(Purpose::Csrf, &CsrfToken { binding })
 }
 
 /// True when `token` was issued for this browser and this request. The request contains its own expiry.
 pub(crate) fn verify(keyring: &KeyringHandle, token: &str, value: &str, request: &str) -> bool {
-    keyring.open::<Token>(Purpose::Csrf, token).is_ok_and(|token| {
-        let is_bound = bool::from(token.binding.as_bytes().ct_eq(binding(value, request).as_bytes()));
-        is_bound && is_value(value)
-    })
+    keyring
+        .open::<CsrfToken>(Purpose::Csrf, token)
+        .is_ok_and(|token| {
+            let is_bound = bool::from(token.binding.as_bytes().ct_eq(binding(value, request).as_bytes()));
+            is_bound && is_value(value)
+        })
 }
 
 fn binding(value: &str, request: &str) -> String {

@@ -21,7 +21,7 @@ use crate::keys::{KeyringHandle, Purpose};
 pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Maximum number of approvals in one browser. The oldest one is forgotten. A cookie has at most 4 KiB.
-const MOST: usize = 12;
+const MAX_APPROVALS: usize = 12;
 
 /// The approvals of one browser that have not expired, the oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl Approvals {
         let key = |it: &Approval| (it.user.clone(), it.client.clone(), it.redirect_uri.clone());
         self.0.retain(|other| key(other) != key(&approval));
         self.0.push(approval);
-        let surplus = self.0.len().saturating_sub(MOST);
+        let surplus = self.0.len().saturating_sub(MAX_APPROVALS);
         self.0.drain(..surplus);
         keyring.seal(Purpose::Consent, &self).ok()
     }

@@ -188,13 +188,13 @@ async fn client_and_redirect_uri(
     }
 }
 
-type Fault = (&'static str, String);
+type RequestError = (&'static str, String);
 
 fn check_rest(
     parameters: &Parameters,
     addresses: &Addresses,
     access: &AccessPolicy,
-) -> Result<(String, Scopes), Fault> {
+) -> Result<(String, Scopes), RequestError> {
     let one = |name| {
         parameters
             .one(name)

@@ -32,7 +32,7 @@ pub(in crate::oauth) struct ConsentPage<'a> {
 struct ConsentTemplate<'a> {
     frame: Frame<'a>,
     service: String,
-    place: String,
+    destination: String,
     name: String,
     origin_of_name: String,
     request: &'a str,
@@ -72,7 +72,7 @@ impl ConsentPage<'_> {
         let page = ConsentTemplate {
             frame,
             service,
-            place: redirect.as_ref().map(place).unwrap_or_default(),
+            destination: redirect.as_ref().map(destination).unwrap_or_default(),
             name: application_name::shown(self.client.name.as_deref()),
             origin_of_name: origin_of_name(self.client),
             request: self.request,
@@ -145,7 +145,7 @@ fn source(url: &Url) -> String {
 }
 
 /// Describes in words where a redirect URI leads.
-fn place(url: &Url) -> String {
+fn destination(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
         "https" if is_relay(url) => format!("a program on this computer (through {host})"),

@@ -7,12 +7,12 @@ use ::redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 
 /// An open connection. Its clones share it.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) enum RedisConnection {
     Standalone(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-impl Connection {
+impl RedisConnection {
     /// Subscribes to the channel of announcements.
     pub(super) async fn subscribe(&mut self, channel: &str) -> Result<(), RedisError> {
         match self {
@@ -41,7 +41,7 @@ impl Connection {
     }
 }
 
-impl ConnectionLike for Connection {
+impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Standalone(connection) => connection.req_packed_command(command),

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
 use super::announcements::Announcements;
-use super::client::Connection;
+use super::client::RedisConnection;
 use super::error::{foreign, unreachable};
 use super::outage_log::OutageLog;
 use super::scan::{self, ScanPosition};
@@ -21,7 +21,7 @@ use crate::store::{Announcement, StoreError};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Maximum time that commands wait for Redis, from the beginning of an outage: a restart or a fail-over is shorter. The kubelet
 /// takes the Pods out of the Service only later. A sidecar that stops leaves its last requests more time.
@@ -40,24 +40,24 @@ const WAITING: Duration = Duration::from_millis(100);
 pub(super) struct SharedConnection {
     settings: Settings,
     announcements: Announcements,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
 
     /// True from a failure until the next command that succeeds. Read without the lock.
     is_failing: AtomicBool,
 }
 
-struct State {
-    connection: Option<Connection>,
+struct ConnectionState {
+    connection: Option<RedisConnection>,
 
     /// Counts the connections, so that a late failure of an earlier one does not close the current one.
     number: u64,
 
-    failure: Option<Failure>,
+    failure: Option<Outage>,
     outages: OutageLog,
     full: OutageLog,
 }
 
-impl State {
+impl ConnectionState {
     /// Logs that Redis is full, at most once a minute. Reads still succeed, so that nothing shows the end.
     fn report_full(&mut self, error: &RedisError) {
         if self.full.began(Instant::now()) {
@@ -72,7 +72,7 @@ impl State {
 }
 
 /// The last failure of an outage.
-struct Failure {
+struct Outage {
     error: StoreError,
 
     /// Time of the first failure of the outage.
@@ -87,7 +87,7 @@ struct Failure {
 
 impl SharedConnection {
     pub(super) fn new(settings: Settings, announcements: Announcements) -> Self {
-        let state = State {
+        let state = ConnectionState {
             connection: None,
             number: 0,
             failure: None,
@@ -192,7 +192,7 @@ impl SharedConnection {
         self.announcements.subscribe()
     }
 
-    async fn open(&self) -> Result<(u64, Connection), StoreError> {
+    async fn open(&self) -> Result<(u64, RedisConnection), StoreError> {
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection {
             return Ok((state.number, connection.clone()));
@@ -243,7 +243,7 @@ impl SharedConnection {
     }
 
     /// Records a failure, and begins a pause if it is not the first of the outage.
-    fn fail(&self, state: &mut State, error: RedisError) -> StoreError {
+    fn fail(&self, state: &mut ConnectionState, error: RedisError) -> StoreError {
         let (pause, next_pause) = match &state.failure {
             None => (Duration::ZERO, FIRST_PAUSE),
             Some(failure) => {
@@ -254,12 +254,12 @@ impl SharedConnection {
                         "The session store does not answer; clients wait for 5 s, and then get 503 until it does"
                     );
                 }
-                (failure.next_pause, (failure.next_pause * 2).min(LONGEST_PAUSE))
+                (failure.next_pause, (failure.next_pause * 2).min(MAX_PAUSE))
             }
         };
         let error = unreachable(error);
         let outage_began = state.failure.as_ref().map(|failure| failure.outage_began);
-        state.failure = Some(Failure {
+        state.failure = Some(Outage {
             error: error.clone(),
             outage_began: outage_began.unwrap_or_else(Instant::now),
             next_pause,

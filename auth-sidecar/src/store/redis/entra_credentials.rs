@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 const RENEWED_PART: i32 = 4;
 
 /// Shortest sleep between two looks at the token.
-const SHORTEST_SLEEP: Duration = Duration::from_millis(500);
+const MIN_SLEEP: Duration = Duration::from_millis(500);
 
 /// Why there is no token. The next attempts wait for the end of the pause.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +31,19 @@ pub(super) struct EntraCredentials {
     client: EntraClient,
     scope: Arc<str>,
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<TokenState>>,
     /// Held by the one request to Entra.
     request: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
-struct State {
+struct TokenState {
     token: Option<ApplicationToken>,
-    failure: Option<Failure>,
+    failure: Option<TokenFailure>,
 }
 
 /// The last failure to get a token. Entra is not asked again before `until`.
-struct Failure {
+struct TokenFailure {
     error: EntraError,
     until: Timestamp,
 }
@@ -75,7 +75,7 @@ impl EntraCredentials {
         let now = self.clock.now();
         let until = self.state().asked_at(now);
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-        tokio::time::sleep(left.max(SHORTEST_SLEEP)).await;
+        tokio::time::sleep(left.max(MIN_SLEEP)).await;
         // A failure is logged. The next read returns the token that still lives.
         let _ = self.replaced().await;
     }
@@ -115,7 +115,7 @@ impl EntraCredentials {
                 }
                 let pause = SignedDuration::try_from(error.pause()).unwrap_or(SignedDuration::MAX);
                 let now = self.clock.now();
-                state.failure = Some(Failure {
+                state.failure = Some(TokenFailure {
                     error: error.clone(),
                     until: now.checked_add(pause).unwrap_or(Timestamp::MAX),
                 });
@@ -124,12 +124,12 @@ impl EntraCredentials {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TokenState {
     /// The token or the failure that is used while Entra may not be asked.
     fn known(&self, now: Timestamp) -> Option<Result<ApplicationToken, EntraError>> {
         if now >= self.asked_at(now) {

@@ -2,7 +2,7 @@
 
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, cmd};
 
-use super::client::Connection;
+use super::client::RedisConnection;
 
 /// How many keys Redis looks at in one step. A step takes about a millisecond.
 const COUNT: u32 = 1000;
@@ -31,13 +31,13 @@ impl ScanPosition {
 
 /// Returns the names of some keys that match `pattern`, and the position to continue at.
 pub(super) async fn step(
-    connection: &mut Connection,
+    connection: &mut RedisConnection,
     pattern: &str,
     position: ScanPosition,
 ) -> Result<(Vec<String>, Option<ScanPosition>), RedisError> {
     let primaries = match connection {
-        Connection::Standalone(_) => vec![String::new()],
-        Connection::Cluster(_) => primaries(connection).await?,
+        RedisConnection::Standalone(_) => vec![String::new()],
+        RedisConnection::Cluster(_) => primaries(connection).await?,
     };
     let index = index_of(&primaries, &position).ok_or(RedisError::from((
         ErrorKind::Client,
@@ -73,7 +73,7 @@ fn index_of(primaries: &[String], position: &ScanPosition) -> Option<usize> {
 }
 
 /// The addresses of the primaries of a cluster, sorted.
-async fn primaries(connection: &mut Connection) -> Result<Vec<String>, RedisError> {
+async fn primaries(connection: &mut RedisConnection) -> Result<Vec<String>, RedisError> {
     let answer = connection.ask_any_node(slots()).await?;
     let ranges = Vec::<Vec<Value>>::from_redis_value(answer)?;
     let mut primaries = Vec::new();

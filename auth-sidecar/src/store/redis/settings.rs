@@ -18,7 +18,7 @@ use futures::{FutureExt as _, future};
 use url::Url;
 
 use super::announcements::Announcements;
-use super::client::Connection;
+use super::client::RedisConnection;
 use super::credentials::Credentials;
 use super::entra_credentials::EntraCredentials;
 use super::node_names::NamesByAddress;
@@ -122,17 +122,17 @@ impl Settings {
     }
 
     /// Opens a connection with the certificates and the credentials of this moment. It receives announcements.
-    pub(super) async fn open(&self, announcements: &Announcements) -> Result<Connection, RedisError> {
+    pub(super) async fn open(&self, announcements: &Announcements) -> Result<RedisConnection, RedisError> {
         let channel = announcements.channel();
         let mut connection = match self.topology {
             RedisTopology::Standalone => {
                 let config = connection_config().set_push_sender(receiver(announcements.clone()));
                 let endpoint = self.endpoints.first().map_or("", Url::as_str);
-                Connection::Standalone(self.open_server(endpoint, config).await?)
+                RedisConnection::Standalone(self.open_server(endpoint, config).await?)
             }
             RedisTopology::Cluster => {
                 let client = self.cluster_client(announcements.clone()).await?;
-                Connection::Cluster(client.get_async_connection().await?)
+                RedisConnection::Cluster(client.get_async_connection().await?)
             }
         };
         connection.subscribe(channel).await?;

@@ -4,8 +4,8 @@ use axum::http::{Response, StatusCode};
 use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
 
 use super::ProxyState;
-use super::refusal::Refusal;
-use super::refused_tokens::Answers;
+use super::refusal::ProxyRefusal;
+use super::refused_tokens::RefusalScope;
 use super::sign_in_advice::{ASSERTION_REFUSED, RECENT, TOKEN_REFUSED};
 use super::sign_in_required::sign_in_required;
 use super::token_exchange::Tokens;
@@ -18,11 +18,11 @@ pub(super) async fn replace(
     session: &OpenSession,
     tokens: &Tokens,
     wanted: &Reauthenticate,
-) -> Result<Option<Tokens>, Refusal> {
+) -> Result<Option<Tokens>, ProxyRefusal> {
     let replacement = tokens.replacement(state, session, wanted).await;
     if let Err(refusal) = &replacement {
         tokens
-            .remember_refusal(state, session, answers_of(wanted), refusal)
+            .remember_refusal(state, session, refusal_scope_of(wanted), refusal)
             .await;
     }
     replacement
@@ -30,11 +30,11 @@ pub(super) async fn replace(
 
 /// Returns the requests that the demand concerns. A claims challenge comes from the API behind one tool. Every other
 /// demand comes from Entra and concerns all requests.
-fn answers_of(wanted: &Reauthenticate) -> Answers {
+fn refusal_scope_of(wanted: &Reauthenticate) -> RefusalScope {
     if wanted.claims.is_some() {
-        Answers::ToolCalls
+        RefusalScope::ToolCalls
     } else {
-        Answers::All
+        RefusalScope::All
     }
 }
 
@@ -56,14 +56,14 @@ pub(super) async fn reauthenticate(
     tokens: &Tokens,
     wanted: Reauthenticate,
     is_message_kept: bool,
-) -> Refusal {
+) -> ProxyRefusal {
     tracing::info!(
         session.id = %session.id,
         reauthenticate.reason = ?wanted.reason,
         "The MCP server requires the user of session {} to sign in again",
         session.id
     );
-    let answers = answers_of(&wanted);
+    let scope = refusal_scope_of(&wanted);
     let advice = match wanted.reason {
         ReauthenticateReason::TokenRefused => Some(TOKEN_REFUSED),
         ReauthenticateReason::UserTokenRefused => Some(ASSERTION_REFUSED),
@@ -71,13 +71,13 @@ pub(super) async fn reauthenticate(
     };
     let refusal = match advice {
         Some(advice) if state.services.sessions.signed_in_within(session, RECENT) => {
-            Refusal::Blocked(advice.to_owned())
+            ProxyRefusal::Blocked(advice.to_owned())
         }
         _ => sign_in_required(state, session, wanted.into()).await,
     };
     // A message that is too large for a second try is not sent again. The next call then gets another token.
     if is_message_kept || advice.is_none() {
-        tokens.remember_refusal(state, session, answers, &refusal).await;
+        tokens.remember_refusal(state, session, scope, &refusal).await;
     } else {
         tokens.forget_downstream(state, session).await;
     }

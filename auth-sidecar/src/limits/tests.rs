@@ -6,7 +6,7 @@ use std::time::Duration;
 use behalf_contract::SIDECAR_MEMORY_LIMIT;
 use behalf_runtime::Http2Limits;
 
-use super::body_budget::{FOR_MESSAGES, LARGEST_FORM};
+use super::body_budget::{FOR_MESSAGES, MAX_FORM_BYTES};
 use crate::lifecycle::public_limits;
 use crate::proxy::DOWNSTREAM_TOKENS;
 use crate::store::MemoryLimits;
@@ -38,7 +38,7 @@ fn budgets() -> [usize; 7] {
     [
         store.bytes + FOR_ENTRY * (store.entries + store.markers),
         COPIES * FOR_MESSAGES,
-        forms * LARGEST_FORM,
+        forms * MAX_FORM_BYTES,
         limits.connections * (head + FOR_CONNECTION),
         http2.connections * (streams * stream + Http2Limits::CONNECTION_WINDOW as usize),
         usize::try_from(DOWNSTREAM_TOKENS).unwrap(),
