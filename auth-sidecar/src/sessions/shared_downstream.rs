@@ -107,14 +107,14 @@ impl SharedDownstream {
     fn open(&self, entry: &Entry) -> Option<TokenSet> {
         let context = self.context(entry.revision);
         let bytes = self.sessions.keyring.open_record(context, &entry.value).ok()?;
-        let content: DownstreamEntry<'_> = serde_json::from_slice(&bytes).ok()?;
+        let found: DownstreamEntry<'_> = serde_json::from_slice(&bytes).ok()?;
         let tokens = TokenSet {
-            access_token: Secret::new(content.token),
-            expires_at: content.expires_at,
+            access_token: Secret::new(found.token),
+            expires_at: found.expires_at,
             refresh_token: None,
             id_token: None,
         };
-        (content.exchange == self.exchange).then_some(tokens)
+        (found.exchange == self.exchange).then_some(tokens)
     }
 
     fn seal(&self, revision: u64, tokens: &TokenSet) -> Option<Vec<u8>> {

@@ -76,7 +76,7 @@ struct Outage {
     error: StoreError,
 
     /// Time of the first failure of the outage.
-    outage_began: Instant,
+    began: Instant,
 
     /// Pause after the next failure.
     next_pause: Duration,
@@ -138,7 +138,7 @@ impl SharedConnection {
     /// Returns the time at which the current outage began.
     async fn outage(&self) -> Option<Instant> {
         let state = self.state.lock().await;
-        state.failure.as_ref().map(|failure| failure.outage_began)
+        state.failure.as_ref().map(|failure| failure.began)
     }
 
     /// Sends commands once.
@@ -258,10 +258,10 @@ impl SharedConnection {
             }
         };
         let error = unreachable(error);
-        let outage_began = state.failure.as_ref().map(|failure| failure.outage_began);
+        let outage_began = state.failure.as_ref().map(|failure| failure.began);
         state.failure = Some(Outage {
             error: error.clone(),
-            outage_began: outage_began.unwrap_or_else(Instant::now),
+            began: outage_began.unwrap_or_else(Instant::now),
             next_pause,
             until: Instant::now() + pause,
         });
