@@ -12,7 +12,7 @@ use super::SessionId;
 use super::grant::{Code, Grant};
 use super::record::{Record, tokens_from_bytes, tokens_to_bytes};
 use super::session_limit::SessionList;
-use super::shared_downstream::Content;
+use super::shared_downstream::DownstreamEntry;
 use super::sign_in_again::Pending;
 use super::summary::{SealedSession, Summary};
 
@@ -58,7 +58,7 @@ macro_rules! survives {
 pub fn json_content(data: &[u8]) {
     survives!(Code, data);
     survives!(Summary, data);
-    survives!(Content<'_>, data);
+    survives!(DownstreamEntry<'_>, data);
     survives!(SessionList<Vec<SessionId>>, data);
     survives!(Pending, data);
 }
