@@ -152,7 +152,9 @@ fn each_was_reconciled(world: &World, since: Duration) -> TestResult {
         &format!("--since={}s", since.as_secs()),
     ])?;
     for name in Server::ALL.map(Server::name).into_iter().chain([ROUTED]) {
-        let count = log.matches(&format!("Read what {name} depends on")).count();
+        let count = log
+            .matches(&format!("Read what {NAMESPACE_SERVERS}/{name} depends on"))
+            .count();
         ensure!(
             count >= RECONCILES,
             "{name} was reconciled {count} times in which nothing was written"

@@ -261,6 +261,6 @@ fn trigger(world: &World, round: usize) {
 fn count(world: &World, name: &str) -> usize {
     world
         .log()
-        .matches(&format!("Read what {name} depends on"))
+        .matches(&format!("Read what {NAMESPACE}/{name} depends on"))
         .count()
 }
