@@ -31,23 +31,7 @@ pub enum Uses {
     WholeCluster,
 }
 
-/// Maximum number of tests with namespaces of their own that run at once. More would slow down each other: they keep the
-/// API server and the processors busy.
-const IN_OWN_NAMESPACES: usize = 2;
-
 impl Uses {
-    /// Whether a test may run beside these.
-    fn may_run_beside(self, others: impl Iterator<Item = Self>) -> bool {
-        let mut of_its_kind = 0;
-        for other in others {
-            if self.excludes(other) {
-                return false;
-            }
-            of_its_kind += usize::from(self == other);
-        }
-        self != Self::OwnNamespaces || of_its_kind < IN_OWN_NAMESPACES
-    }
-
     /// Whether two tests with these uses must not run at the same time.
     fn excludes(self, other: Self) -> bool {
         let either_is = |uses| self == uses || other == uses;
@@ -56,7 +40,8 @@ impl Uses {
         } else if either_is(Self::NoWrites) {
             !either_is(Self::Traffic)
         } else if either_is(Self::OwnNamespaces) {
-            false
+            // These tests run one at a time, because each keeps the API server and the processors busy.
+            self == other
         } else {
             either_is(Self::Everything) || either_is(Self::Traffic) || self == other
         }
@@ -69,13 +54,14 @@ struct State<J> {
 }
 
 impl<J> State<J> {
-    /// The first job that may run beside all running jobs and all earlier waiting jobs.
+    /// The first job that no running job and no earlier waiting job excludes.
     fn next(&self) -> Option<usize> {
         (0..self.waiting.len()).find(|&number| {
             let (earlier, rest) = self.waiting.split_at(number);
             let earlier = earlier.iter().map(|(uses, _)| uses);
-            let others = self.running.iter().chain(earlier).copied();
-            rest.first().is_some_and(|(uses, _)| uses.may_run_beside(others))
+            let mut others = self.running.iter().chain(earlier);
+            rest.first()
+                .is_some_and(|(uses, _)| !others.any(|other| uses.excludes(*other)))
         })
     }
 }
@@ -160,6 +146,7 @@ mod tests {
     #[test]
     fn tests_that_use_the_same_thing_do_not_run_at_once() {
         for uses in [
+            OwnNamespaces,
             Everything,
             Quickstart,
             Article,
@@ -177,17 +164,6 @@ mod tests {
             }
         }
         assert_eq!(started(&[Everything], &[Traffic]), [0; 0]);
-    }
-
-    #[test]
-    fn two_tests_with_namespaces_of_their_own_run_at_once() {
-        let two = [OwnNamespaces, OwnNamespaces];
-        assert_eq!(
-            started(&[], &[OwnNamespaces, OwnNamespaces, OwnNamespaces]),
-            [0, 1]
-        );
-        assert_eq!(started(&two[..1], &two), [0]);
-        assert_eq!(started(&two, &[OwnNamespaces, Everything]), [1]);
     }
 
     #[test]

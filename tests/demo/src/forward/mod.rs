@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use kube::Client;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -35,7 +36,7 @@ pub async fn serve(
     forwards: Vec<Forward>,
     answers: Option<Answers>,
 ) -> Result<(), ForwardError> {
-    let mut listeners = tokio::task::JoinSet::new();
+    let mut listeners = Vec::new();
     for forward in forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.local))
             .await
@@ -43,9 +44,10 @@ pub async fn serve(
                 port: forward.local,
                 source,
             })?;
-        listeners.spawn(accept(client.clone(), way, listener, forward, answers.clone()));
+        listeners.push(accept(client.clone(), way, listener, forward, answers.clone()));
     }
-    while listeners.join_next().await.is_some() {}
+    // Not tasks: when this future is dropped, the ports are free at once.
+    join_all(listeners).await;
     Ok(())
 }
 

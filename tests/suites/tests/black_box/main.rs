@@ -247,8 +247,8 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
     trials
 }
 
-/// Maximum number of tests that run at once: two with namespaces of their own beside one for each part.
-const AT_ONCE: usize = 5;
+/// Maximum number of tests that run at once: one with namespaces of its own beside one for each part.
+const AT_ONCE: usize = 4;
 
 /// Maximum duration of one test, beside the duration that is asked of the fault run. It ends a test that hangs.
 const LIMIT: Duration = Duration::from_mins(20);
