@@ -15,7 +15,8 @@ pub fn store_value(data: &[u8]) {
     scan_position(data);
 }
 
-/// What is read after it was opened: records, tokens of Entra, tokens and codes of clients, and the other entries of a store.
+/// Parses the input as each kind of decrypted content: records, tokens of Entra, tokens and codes of clients, and the other
+/// entries of a store.
 pub fn opened(data: &[u8]) {
     record(data);
     grant(data);
